@@ -1,0 +1,172 @@
+//! Label matchers: `=`, `!=`, `=~`, `!~`.
+
+use std::fmt;
+
+use regex::Regex;
+
+use crate::Labels;
+
+/// How a matcher compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MatchOp {
+    /// `=`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `=~`, anchored at both ends, `.` matches everything
+    Regex,
+    /// `!~`
+    NotRegex,
+}
+
+impl MatchOp {
+    /// The operator as written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Equal => "=",
+            Self::NotEqual => "!=",
+            Self::Regex => "=~",
+            Self::NotRegex => "!~",
+        }
+    }
+}
+
+/// A regular expression of a matcher that does not compile.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid regular expression {pattern:?}: {reason}")]
+pub struct MatcherError {
+    /// The expression as written.
+    pub pattern: String,
+    /// What the regex library said of it, on one line.
+    pub reason: String,
+}
+
+/// One condition on one label. A label that a series does not have counts as empty.
+#[derive(Debug, Clone)]
+pub struct Matcher {
+    name: String,
+    op: MatchOp,
+    value: String,
+    regex: Option<Regex>,
+}
+
+impl Matcher {
+    /// Compiles a matcher.
+    ///
+    /// # Errors
+    /// When `op` is a regular expression and `value` is not one, or is larger than the regex library's limit.
+    pub fn new(op: MatchOp, name: impl Into<String>, value: impl Into<String>) -> Result<Self, MatcherError> {
+        let value = value.into();
+        let regex = match op {
+            MatchOp::Equal | MatchOp::NotEqual => None,
+            MatchOp::Regex | MatchOp::NotRegex => Some(anchored(&value)?),
+        };
+        Ok(Self { name: name.into(), op, value, regex })
+    }
+
+    /// The matcher `name="value"`.
+    pub fn equal(name: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { name: name.into(), op: MatchOp::Equal, value: value.into(), regex: None }
+    }
+
+    /// The label it looks at.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How it compares.
+    pub fn op(&self) -> MatchOp {
+        self.op
+    }
+
+    /// What it compares with, as written.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// Whether a label value (empty where the label is missing) satisfies it.
+    pub fn matches(&self, value: &str) -> bool {
+        match (self.op, &self.regex) {
+            (MatchOp::Equal, _) => self.value == value,
+            (MatchOp::NotEqual, _) => self.value != value,
+            (MatchOp::Regex, regex) => regex.as_ref().is_some_and(|r| r.is_match(value)),
+            (MatchOp::NotRegex, regex) => !regex.as_ref().is_some_and(|r| r.is_match(value)),
+        }
+    }
+
+    /// Whether a series satisfies it.
+    pub fn matches_labels(&self, labels: &Labels) -> bool {
+        self.matches(labels.get(&self.name).unwrap_or(""))
+    }
+}
+
+/// Whether a series satisfies every matcher.
+pub fn matches_all(matchers: &[Matcher], labels: &Labels) -> bool {
+    matchers.iter().all(|m| m.matches_labels(labels))
+}
+
+/// Compiles `pattern` as Prometheus does: anchored at both ends, `.` matches newlines too.
+fn anchored(pattern: &str) -> Result<Regex, MatcherError> {
+    // Compiled alone first: "a)(b" would otherwise become valid inside the group that anchors it.
+    let compile = |p: &str| {
+        Regex::new(p).map_err(|e| MatcherError {
+            pattern: pattern.to_owned(),
+            reason: e.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+        })
+    };
+    compile(pattern)?;
+    compile(&format!("^(?s:{pattern})$"))
+}
+
+impl PartialEq for Matcher {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.op == other.op && self.value == other.value
+    }
+}
+
+impl Eq for Matcher {}
+
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}{:?}", self.name, self.op.as_str(), self.value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(op: MatchOp, pattern: &str, yes: &[&str], no: &[&str]) {
+        let matcher = Matcher::new(op, "l", pattern).expect("compiles");
+        for value in yes {
+            assert!(matcher.matches(value), "{matcher} should match {value:?}");
+        }
+        for value in no {
+            assert!(!matcher.matches(value), "{matcher} should not match {value:?}");
+        }
+    }
+
+    #[test]
+    fn compares_as_prometheus() {
+        check(MatchOp::Equal, "a", &["a"], &["", "ab"]);
+        check(MatchOp::NotEqual, "a", &["", "ab"], &["a"]);
+        check(MatchOp::Regex, "a|b", &["a", "b"], &["ab", ""]);
+        check(MatchOp::Regex, "a.c", &["abc", "a\nc"], &["xabc"]);
+        check(MatchOp::Regex, ".*", &["", "x"], &[]);
+        check(MatchOp::NotRegex, "a.*", &["", "b"], &["a", "ab"]);
+    }
+
+    #[test]
+    fn a_group_cannot_escape_its_anchors() {
+        assert!(Matcher::new(MatchOp::Regex, "l", "a)|(b").is_err());
+        let error = Matcher::new(MatchOp::Regex, "l", "a[").expect_err("does not compile");
+        assert_eq!(error.to_string(), r#"invalid regular expression "a[": unclosed character class"#);
+    }
+
+    #[test]
+    fn a_missing_label_is_empty() {
+        let labels = Labels::from_pairs([("a", "1")]);
+        assert!(Matcher::equal("b", "").matches_labels(&labels));
+        assert!(!Matcher::equal("a", "").matches_labels(&labels));
+    }
+}

@@ -1,0 +1,52 @@
+//! What a metric family says of itself: kind, help, unit.
+
+/// The kind of a metric family (OpenMetrics names; `Unknown` is `untyped` in text 0.0.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum MetricKind {
+    /// Nothing was said.
+    #[default]
+    Unknown,
+    /// Only grows, except for resets.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Classic or native histogram.
+    Histogram,
+    /// A histogram of the present state.
+    GaugeHistogram,
+    /// Quantiles computed by the client.
+    Summary,
+    /// Information in labels; the value is 1.
+    Info,
+    /// A set of states, one of them 1.
+    StateSet,
+}
+
+impl MetricKind {
+    /// The name used by the HTTP API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+            Self::GaugeHistogram => "gaugehistogram",
+            Self::Summary => "summary",
+            Self::Info => "info",
+            Self::StateSet => "stateset",
+        }
+    }
+}
+
+/// Metadata of one metric family.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MetricMetadata {
+    /// The family's name: without `_bucket`, `_sum`, `_count`.
+    pub family: String,
+    /// Its kind.
+    pub kind: MetricKind,
+    /// Its help text, unescaped.
+    pub help: String,
+    /// Its unit, or empty.
+    pub unit: String,
+}

@@ -1,0 +1,111 @@
+//! What the query engine sees of a store.
+
+use crate::{Labels, Matcher, MetricMetadata, TimestampMs};
+
+/// A span of time, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeRange {
+    /// First instant.
+    pub start: TimestampMs,
+    /// Last instant.
+    pub end: TimestampMs,
+}
+
+impl TimeRange {
+    /// All of time.
+    pub const ALL: Self = Self { start: TimestampMs::MIN, end: TimestampMs::MAX };
+}
+
+/// Which series, over which time.
+#[derive(Debug, Clone)]
+pub struct Selection<'a> {
+    /// All of these hold for every selected series.
+    pub matchers: &'a [Matcher],
+    /// Only series with a sample in here need to be returned (more may be).
+    pub range: TimeRange,
+}
+
+/// A read that failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SelectError {
+    /// The store could not read what it holds.
+    #[error("storage: {0}")]
+    Storage(String),
+}
+
+/// Samples as two columns of equal length, in strictly ascending order of time. Filled again and again, so that
+/// reading allocates only until the longest series was seen.
+#[derive(Debug, Default, Clone)]
+pub struct SampleBuffer {
+    /// Milliseconds since the epoch.
+    pub timestamps: Vec<i64>,
+    /// Values, staleness markers included.
+    pub values: Vec<f64>,
+}
+
+impl SampleBuffer {
+    /// Forgets the samples, keeps the memory.
+    pub fn clear(&mut self) {
+        self.timestamps.clear();
+        self.values.clear();
+    }
+
+    /// Adds one sample after the last.
+    #[inline]
+    pub fn push(&mut self, timestamp: i64, value: f64) {
+        self.timestamps.push(timestamp);
+        self.values.push(value);
+    }
+
+    /// How many samples there are.
+    pub fn len(&self) -> usize {
+        self.timestamps.len()
+    }
+
+    /// True when there are none.
+    pub fn is_empty(&self) -> bool {
+        self.timestamps.is_empty()
+    }
+}
+
+/// One selected series, its samples still in the store.
+pub trait StoredSeries: Send + Sync {
+    /// Its labels.
+    fn labels(&self) -> &Labels;
+
+    /// Adds its samples within `range` to the end of `into`.
+    ///
+    /// # Errors
+    /// When stored data cannot be read.
+    fn read(&self, range: TimeRange, into: &mut SampleBuffer) -> Result<(), SelectError>;
+}
+
+/// A store that can be asked. Reads see every sample whose append returned before the read began.
+pub trait Queryable: Send + Sync {
+    /// The selected series in order of their labels.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    fn select(&self, selection: &Selection<'_>) -> Result<Vec<Box<dyn StoredSeries>>, SelectError>;
+
+    /// The label sets of the series that satisfy any of the matcher lists (all series where there is none), sorted.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    fn series(&self, any_of: &[Vec<Matcher>], range: TimeRange) -> Result<Vec<Labels>, SelectError>;
+
+    /// The label names of those series, sorted.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    fn label_names(&self, any_of: &[Vec<Matcher>], range: TimeRange) -> Result<Vec<String>, SelectError>;
+
+    /// The values of one label over those series, sorted, without the empty one.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    fn label_values(&self, name: &str, any_of: &[Vec<Matcher>], range: TimeRange) -> Result<Vec<String>, SelectError>;
+
+    /// What is known about metric families, sorted by family.
+    fn metadata(&self) -> Vec<MetricMetadata>;
+}
