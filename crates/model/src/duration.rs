@@ -56,7 +56,7 @@ pub fn format_duration(duration: Duration) -> String {
     for (unit, factor) in UNITS {
         let count = ms / factor;
         let whole_only = matches!(unit, "y" | "w");
-        if count > 0 && (!whole_only || ms % factor == 0) {
+        if count > 0 && (!whole_only || ms.is_multiple_of(factor)) {
             out.push_str(&format!("{count}{unit}"));
             ms -= count * factor;
         }
