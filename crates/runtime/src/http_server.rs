@@ -1,0 +1,152 @@
+//! An HTTP/1.1 server that slow, many or rude clients cannot exhaust, and that drains on stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::{Stop, Supervisor};
+
+/// An address nobody can listen on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address:?}: {source}; {advice}")]
+pub struct BindError {
+    address: String,
+    advice: &'static str,
+    source: std::io::Error,
+}
+
+/// What one server allows its clients.
+#[derive(Debug, Clone, Copy)]
+pub struct ServerLimits {
+    /// Connections at once; more wait to be accepted.
+    pub max_connections: usize,
+    /// How long a client may take to send a request's head.
+    pub header_timeout: Duration,
+    /// How long running requests get when the server stops.
+    pub drain: Duration,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self { max_connections: 512, header_timeout: Duration::from_secs(30), drain: Duration::from_secs(5) }
+    }
+}
+
+/// Listens on `HOST:PORT`; `:9090` means every address of the machine, as in Prometheus.
+///
+/// # Errors
+/// When the address is no address, is taken, or is not this machine's; the message says what to do.
+pub async fn bind(address: &str) -> Result<TcpListener, BindError> {
+    let full = if address.starts_with(':') { format!("0.0.0.0{address}") } else { address.to_owned() };
+    TcpListener::bind(&full).await.map_err(|source| {
+        let advice = match source.kind() {
+            std::io::ErrorKind::AddrInUse => "stop what listens there or choose another port",
+            std::io::ErrorKind::PermissionDenied => "choose a port above 1023 or grant the right to bind it",
+            std::io::ErrorKind::AddrNotAvailable => "use an address of this machine",
+            _ => "write HOST:PORT, for example 127.0.0.1:9090",
+        };
+        BindError { address: address.to_owned(), advice, source }
+    })
+}
+
+/// Serves `router` on `listener` as a supervised task named `name`, until the supervisor stops.
+pub fn serve(supervisor: &Supervisor, name: &str, listener: TcpListener, router: Router, limits: ServerLimits) {
+    supervisor.spawn(name.to_owned(), move |stop| accept_loop(listener, router, limits, stop));
+}
+
+async fn accept_loop(listener: TcpListener, router: Router, limits: ServerLimits, stop: Stop) {
+    let slots = Arc::new(Semaphore::new(limits.max_connections));
+    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(64 << 10);
+    let graceful = GracefulShutdown::new();
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &slots) => accepted,
+            Some(_) = connections.join_next() => continue,
+            () = stop.requested() => break,
+        };
+        let Some((stream, permit)) = accepted else { continue };
+        let service = TowerToHyperService::new(router.clone());
+        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let watched = graceful.watch(connection);
+        connections.spawn(async move {
+            let _permit = permit;
+            if let Err(error) = watched.await {
+                tracing::debug!(%error, "connection ended early");
+            }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
+        tracing::warn!(seconds = limits.drain.as_secs(), "requests did not end in time; cut");
+    }
+    connections.shutdown().await;
+}
+
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    // The semaphore is never closed.
+    let permit = slots.clone().acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => {
+            let _ = stream.set_nodelay(true);
+            Some((stream, permit))
+        }
+        Err(error) => {
+            // Out of file descriptors, mostly: accepting again at once would spin.
+            tracing::warn!(%error, "cannot accept a connection");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn a_taken_address_says_what_to_do() {
+        let first = bind("127.0.0.1:0").await.expect("binds");
+        let address = first.local_addr().expect("has an address").to_string();
+        let error = bind(&address).await.expect_err("is taken").to_string();
+        assert!(error.contains(&address) && error.contains("choose another port"), "{error}");
+        assert!(bind("nonsense").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_running_request_ends_before_the_server_does() {
+        let supervisor = Supervisor::new();
+        let listener = bind("127.0.0.1:0").await.expect("binds");
+        let address = listener.local_addr().expect("has an address");
+        let started = Arc::new(tokio::sync::Notify::new());
+        let handler = {
+            let started = started.clone();
+            move || async move {
+                started.notify_one();
+                tokio::task::yield_now().await;
+                "done"
+            }
+        };
+        let router = Router::new().route("/", axum::routing::get(handler));
+        serve(&supervisor, "http", listener, router, ServerLimits::default());
+        let mut client = TcpStream::connect(address).await.expect("connects");
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("writes");
+        started.notified().await;
+        supervisor.stop(Duration::from_secs(10)).await;
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.expect("reads to the end");
+        assert!(answer.ends_with("done"), "{answer}");
+    }
+}
