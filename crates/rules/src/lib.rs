@@ -1,1 +1,4 @@
-//! rules
+//! Recording and alerting rules.
+
+pub mod status;
+mod text;
