@@ -1,1 +1,32 @@
-//! remote-write
+//! Remote write 1.0 on the wire: `prometheus.WriteRequest` in snappy's block format (Prometheus remote-write
+//! specification 1.0; `prompb/remote.proto` and `prompb/types.proto`). docs/formats/remote-write.md lists every field.
+//!
+//! The messages are written and read field by field with prost's primitives instead of generated structs: a request
+//! repeats every label of every series, and generated structs would allocate twice for each of them.
+//!
+//! Invariants: what a sender claims about sizes is checked before memory is reserved; one malformed series is reported
+//! and the others kept; malformed protobuf refuses the request. Timestamps and value bits survive unchanged.
+
+mod decode;
+mod encode;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use decode::{DecodeError, DecodeLimits, Decoded, InvalidSeries, decode};
+pub use encode::{Encoder, encode};
+
+/// `Content-Type` of a 1.0 request.
+pub const CONTENT_TYPE: &str = "application/x-protobuf";
+/// `Content-Encoding` of every request.
+pub const CONTENT_ENCODING: &str = "snappy";
+/// The header that names the protocol's version.
+pub const VERSION_HEADER: &str = "X-Prometheus-Remote-Write-Version";
+/// Its value for 1.0.
+pub const VERSION: &str = "0.1.0";
+/// How many samples of a request were stored; on every answer (specification 2.0, harmless for 1.0).
+pub const SAMPLES_WRITTEN_HEADER: &str = "X-Prometheus-Remote-Write-Samples-Written";
+/// How many native histograms were stored.
+pub const HISTOGRAMS_WRITTEN_HEADER: &str = "X-Prometheus-Remote-Write-Histograms-Written";
+/// How many exemplars were stored.
+pub const EXEMPLARS_WRITTEN_HEADER: &str = "X-Prometheus-Remote-Write-Exemplars-Written";
