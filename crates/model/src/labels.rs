@@ -120,6 +120,41 @@ impl Labels {
         Self::from_kept(self.iter().filter(|(n, _)| names.contains(n)))
     }
 
+    /// The set with the labels of `other` added; where both have a label, that of `other` stays.
+    pub fn with_overrides(&self, other: &Self) -> Self {
+        self.merged(other, |_, theirs| theirs)
+    }
+
+    /// The set with those labels of `other` added that it does not have itself (how external labels are added).
+    pub fn with_defaults(&self, other: &Self) -> Self {
+        self.merged(other, |ours, _| ours)
+    }
+
+    fn merged<'a>(&'a self, other: &'a Self, both: impl Fn(&'a str, &'a str) -> &'a str) -> Self {
+        let mut out = String::with_capacity(self.0.len() + other.0.len());
+        let mut push = |name: &str, value: &str| {
+            push_part(&mut out, name);
+            push_part(&mut out, value);
+        };
+        let (mut ours, mut theirs) = (Pairs { rest: &self.0 }.peekable(), Pairs { rest: &other.0 }.peekable());
+        loop {
+            let order = match (ours.peek(), theirs.peek()) {
+                (Some((a, _)), Some((b, _))) => a.cmp(b),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => break,
+            };
+            let from_ours = if order.is_le() { ours.next() } else { None };
+            let from_theirs = if order.is_ge() { theirs.next() } else { None };
+            match (from_ours, from_theirs) {
+                (Some((name, a)), Some((_, b))) => push(name, both(a, b)),
+                (Some((name, value)), None) | (None, Some((name, value))) => push(name, value),
+                (None, None) => {}
+            }
+        }
+        Self(Arc::from(out))
+    }
+
     fn from_kept<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
         let mut out = String::new();
         for (name, value) in pairs {
@@ -342,6 +377,16 @@ mod tests {
         assert!(Labels::from_sorted([("b", "1"), ("a", "2")].into_iter()).is_none());
         assert!(Labels::from_sorted([("a", "1"), ("a", "2")].into_iter()).is_none());
         assert!(Labels::from_sorted([("a", "")].into_iter()).is_none());
+    }
+
+    #[test]
+    fn merges_both_ways() {
+        let ours = Labels::from_pairs([("a", "1"), ("c", "3")]);
+        let other = Labels::from_pairs([("b", "2"), ("c", "4"), ("d", "5")]);
+        assert_eq!(ours.with_overrides(&other).to_string(), r#"{a="1", b="2", c="4", d="5"}"#);
+        assert_eq!(ours.with_defaults(&other).to_string(), r#"{a="1", b="2", c="3", d="5"}"#);
+        assert_eq!(ours.with_defaults(&Labels::empty()), ours);
+        assert_eq!(Labels::empty().with_overrides(&ours), ours);
     }
 
     proptest! {
