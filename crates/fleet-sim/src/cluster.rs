@@ -20,10 +20,10 @@ const POD_SHARE: f64 = 0.85;
 const DEPLOYMENTS: [(&str, &str); 6] = [
     ("shop", "web"),
     ("shop", "cart"),
-    ("shop", "search"),
     ("finance", "billing"),
     ("finance", "ledger"),
     ("data", "ingest"),
+    ("data", "search"),
 ];
 
 /// A cluster, seen from one of its targets.
@@ -97,21 +97,22 @@ impl<'a> ClusterView<'a> {
 
     fn pod(&self, slot: usize) -> Pod {
         let (generation, created) = self.generation(slot);
-        let (namespace, deployment) = self.deployments()[slot % self.deployments().len()];
+        let (row, node) = (slot / self.nodes(), slot % self.nodes());
+        // Shifted from row to row: a deployment must not live on one node.
+        let number = (slot + row) % self.deployments().len();
+        let (namespace, deployment) = self.deployments()[number];
         let identity = mix(&[self.seed, slot as u64, generation]);
-        let replica_set = mix(&[self.seed, (slot % self.deployments().len()) as u64, 7]);
-        let node = slot % self.nodes();
+        let replica_set = mix(&[self.seed, number as u64, 7]);
         let conditions = self.conditions();
         Pod {
             slot,
             created,
-            name: format!("{deployment}-{:09x}-{:05x}", replica_set >> 28, identity >> 44),
+            name: format!("{deployment}-{:09x}-{:05x}", replica_set >> 28, identity & 0xf_ffff),
             uid: uid(identity),
             namespace,
             deployment,
             node,
-            is_pending: conditions.is_node_down(node)
-                || (conditions.scheduling_stuck && (slot / self.nodes()).is_multiple_of(3)),
+            is_pending: conditions.is_node_down(node) || (conditions.scheduling_stuck && row.is_multiple_of(3)),
         }
     }
 

@@ -47,26 +47,33 @@ pub(crate) struct Histogram {
 impl Histogram {
     /// What was observed at `rate` per second (at load 1), each taking `latency`.
     ///
-    /// Every bucket is a sum over the same pieces of products that grow with the bound; rounding to floats and down to
-    /// whole numbers keeps that order, so buckets never contradict each other.
+    /// Rounded down between two bounds, then added up: so not only the buckets are in order but also what is added to
+    /// them over any time, as if single observations had been counted.
     pub(crate) fn observed(
         timeline: &Timeline,
         bounds: &'static [f64],
         rate: impl Fn(&Conditions) -> f64,
         latency: impl Fn(&Conditions) -> Latency,
     ) -> Self {
-        let mut all = Self { bounds, cumulative: vec![0.0; bounds.len()], count: 0.0, sum: 0.0 };
+        let mut between = vec![0.0; bounds.len() + 1];
+        let mut sum = 0.0;
         for (work, conditions) in timeline.pieces() {
             let (observed, latency) = (rate(conditions) * work, latency(conditions));
-            all.count += observed;
-            all.sum += observed * latency.mean();
-            for (total, bound) in all.cumulative.iter_mut().zip(bounds) {
-                *total += observed * latency.share_within(*bound);
+            sum += observed * latency.mean();
+            let mut within_previous = 0.0;
+            let shares = bounds.iter().map(|bound| latency.share_within(*bound)).chain([1.0]);
+            for (total, within) in between.iter_mut().zip(shares) {
+                *total += observed * (within - within_previous);
+                within_previous = within;
             }
         }
-        all.cumulative.iter_mut().for_each(|total| *total = total.floor());
-        all.count = all.count.floor();
-        all
+        let mut count = 0.0;
+        for total in &mut between {
+            count += total.floor();
+            *total = count;
+        }
+        between.truncate(bounds.len());
+        Self { bounds, cumulative: between, count, sum }
     }
 
     /// Both together; the bounds must be the same.

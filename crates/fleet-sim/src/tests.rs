@@ -145,6 +145,23 @@ fn assert_histograms_are_coherent(page: &str) {
 }
 
 #[test]
+fn what_a_bucket_gains_the_next_one_gains_too() {
+    let fleet = fleet();
+    for seconds in 1..50 {
+        let (before, after) = (NOW, NOW + seconds * 1700);
+        let gained = |bound: &str| {
+            let parts = ["PUT", &format!("le=\"{bound}\"")];
+            let count = |now| {
+                sum(&samples(&fleet, "kube-apiserver", now), "apiserver_request_sli_duration_seconds_bucket", &parts)
+            };
+            count(after) - count(before)
+        };
+        let gains: Vec<f64> = ["0.1", "0.4", "1", "5", "30", "+Inf"].map(gained).into();
+        assert!(gains.is_sorted(), "{gains:?}");
+    }
+}
+
+#[test]
 fn requests_by_code_and_by_duration_are_the_same_requests() {
     let fleet = fleet();
     inject(&fleet, FaultKind::ApiserverErrors, NOW);

@@ -7,7 +7,7 @@ use crate::shape::Shape;
 use crate::topology::{Component, Target};
 
 /// The share of requests that fail when nothing is wrong.
-const USUAL_ERROR_RATIO: f64 = 0.0004;
+const USUAL_ERROR_RATIO: f64 = 0.0001;
 
 /// What is wrong with a cluster at one time.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -108,9 +108,9 @@ fn requests(page: &mut Page, view: &ClusterView<'_>) {
     let mut family =
         page.family("apiserver_request_total", Counter, "Counter of apiserver requests broken out by code.");
     for flow in &FLOWS {
-        let (served, failed) = flow_counts(view, flow);
-        family.sample(&flow.request_labels(flow.success), served);
-        family.sample(&flow.request_labels(flow.failure), failed);
+        let (served, failed) = served_and_failed(view, flow);
+        family.sample(&flow.request_labels(flow.success), served.count);
+        family.sample(&flow.request_labels(flow.failure), failed.count);
     }
     let others = [
         (["WATCH", "", "pods", "cluster", "200"], WATCH_SHARE),
@@ -124,26 +124,22 @@ fn requests(page: &mut Page, view: &ClusterView<'_>) {
     family.sample(&request_labels(["GET", "", "pods", "resource", "429"]), refused);
 }
 
-/// How many requests of a flow were served and how many failed, in whole requests.
-fn flow_counts(view: &ClusterView<'_>, flow: &Flow) -> (f64, f64) {
+/// The requests of a flow that were served and those that failed, by their duration: the one source for both families
+/// that count them.
+fn served_and_failed(view: &ClusterView<'_>, flow: &Flow) -> (Histogram, Histogram) {
     let rate = view.request_rate() * flow.share;
-    let served = view.timeline.work(|c| rate * (1.0 - c.error_ratio()));
-    let failed = view.timeline.work(|c| rate * c.error_ratio());
-    (served.floor(), failed.floor())
+    let part = |share: fn(&Conditions) -> f64| {
+        Histogram::observed(&view.timeline, REQUEST_BOUNDS, |c| rate * share(c), |c| flow.latency(c))
+    };
+    (part(|c| 1.0 - c.error_ratio()), part(Conditions::error_ratio))
 }
 
 fn latency(page: &mut Page, view: &ClusterView<'_>) {
     let help = "Response latency without the time spent in webhooks and in priority and fairness queues, in seconds.";
     let mut family = page.family("apiserver_request_sli_duration_seconds", HistogramKind, help);
     for flow in &FLOWS {
-        let rate = view.request_rate() * flow.share;
-        let part = |share: fn(&Conditions) -> f64| {
-            let observed = move |c: &Conditions| rate * share(c);
-            Histogram::observed(&view.timeline, REQUEST_BOUNDS, observed, |c| flow.latency(c))
-        };
-        // Served and failed are rounded apart, exactly as apiserver_request_total counts them.
-        let all = part(|c| 1.0 - c.error_ratio()).plus(&part(Conditions::error_ratio));
-        family.histogram(&flow.request_labels("")[1..], &all);
+        let (served, failed) = served_and_failed(view, flow);
+        family.histogram(&flow.request_labels("")[1..], &served.plus(&failed));
     }
 }
 

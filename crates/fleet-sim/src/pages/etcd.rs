@@ -63,7 +63,7 @@ fn disk(page: &mut Page, view: &ClusterView<'_>) {
         (
             "etcd_disk_backend_commit_duration_seconds",
             "The latency distributions of commit called by backend.",
-            0.003,
+            0.0025,
             0.4,
         ),
     ];
