@@ -1,0 +1,34 @@
+# Everything a newcomer needs: `make demo` and `make test`. `make help` lists the rest.
+SHELL := /bin/bash
+CARGO ?= cargo
+DEMO_ARGS ?=
+
+.PHONY: help build demo test test-peers lint fmt bench clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+build: ## Build the release binary, target/release/highwater
+	$(CARGO) build --release --locked
+
+demo: build ## Run a whole fleet on this machine (DEMO_ARGS="--duration 90s --json" ends by itself)
+	@target/release/highwater demo $(DEMO_ARGS)
+
+test-peers: ## Install the Debian packages that tests run against
+	@scripts/install-test-peers
+
+test: test-peers ## Run every test
+	$(CARGO) test --workspace --locked
+
+lint: ## Formatting, clippy, shell scripts
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+bench: build ## Measure and print a table (see docs/benchmarks.md)
+	@scripts/bench
+
+clean: ## Remove what was built
+	$(CARGO) clean
