@@ -40,7 +40,8 @@ pub(crate) enum ValueKind {
 /// One configuration file.
 #[derive(Debug)]
 pub struct Document {
-    pub(crate) path: PathBuf,
+    path: PathBuf,
+    text: String,
     root: Value,
     problems: RefCell<Vec<Problem>>,
 }
@@ -98,7 +99,7 @@ impl Document {
             Some(yaml) => convert(yaml).map_err(|(at, message)| problem(at, message))?,
             None => Value { at: Position { line: 1, column: 1 }, kind: ValueKind::Null },
         };
-        Ok(Self { path: path.to_owned(), root, problems: RefCell::default() })
+        Ok(Self { path: path.to_owned(), text: text.to_owned(), root, problems: RefCell::default() })
     }
 
     /// The node that holds everything.
@@ -109,6 +110,11 @@ impl Document {
     /// The file, as the user named it.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The file's text.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// A path written in this file: relative ones count from the file's folder, as in Prometheus.
