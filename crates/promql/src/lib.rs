@@ -1,1 +1,25 @@
-//! promql
+//! PromQL over anything that is [`model::Queryable`]; the language and its limits are described in `docs/promql.md`.
+//!
+//! A query is parsed ([`Engine::parse`]; results are cached), planned once, and evaluated at an instant or over a range.
+//! A range is evaluated in one pass over each series, all steps at once; aggregations fold while series stream by.
+//! Semantics are those of Prometheus 3: windows and lookback are open on the left and closed on the right.
+//!
+//! Invariants: no text and no data make it panic; what it does not know it refuses by name
+//! ([`PromqlError::Unsupported`]); a query holds at most `max_samples` samples, and notices a deadline within some
+//! thousand samples.
+//!
+//! Non-goals: no I/O, no clock, no threads of its own. Time is always a parameter.
+
+mod engine;
+mod error;
+mod eval;
+mod plan;
+mod syntax;
+#[cfg(test)]
+mod testing;
+mod value;
+
+pub use engine::{Engine, EngineOptions, Query, QueryLimits};
+pub use error::{ErrorClass, PromqlError};
+pub use syntax::parse_selector;
+pub use value::{MatrixSeries, QueryResult, Value, ValueType, VectorSample};

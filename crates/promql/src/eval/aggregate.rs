@@ -1,0 +1,135 @@
+//! Aggregations over series: rows fold into their group as they stream by.
+
+use std::collections::HashMap;
+
+use model::{Labels, LabelsBuilder};
+
+use super::fold::Folded;
+use super::math::quantile;
+use super::rows::Rows;
+use super::{Evaluation, Sink, Steps, absent, is_absent};
+use crate::PromqlError;
+use crate::plan::{Aggregate, AggregateFunction, FoldFunction, Scalar};
+
+/// Groups in order of their first row.
+#[derive(Debug)]
+pub(super) struct Groups<T> {
+    index: HashMap<Labels, usize>,
+    pub groups: Vec<(Labels, T)>,
+}
+
+impl<T> Groups<T> {
+    pub fn new() -> Self {
+        Self { index: HashMap::new(), groups: Vec::new() }
+    }
+
+    /// The group of `key`; made when it is new.
+    pub fn entry<E>(&mut self, key: Labels, make: impl FnOnce() -> Result<T, E>) -> Result<&mut T, E> {
+        let at = match self.index.get(&key) {
+            Some(at) => *at,
+            None => {
+                self.groups.push((key.clone(), make()?));
+                self.index.insert(key, self.groups.len() - 1);
+                self.groups.len() - 1
+            }
+        };
+        Ok(&mut self.groups[at].1)
+    }
+}
+
+impl Evaluation<'_> {
+    /// An aggregation.
+    pub(super) fn aggregate(&self, node: &Aggregate, steps: Steps, sink: &mut Sink<'_>) -> Result<(), PromqlError> {
+        match &node.function {
+            AggregateFunction::Fold(function) => self.fold(*function, node, steps, sink),
+            AggregateFunction::Top { largest, k } => self.top(*largest, k, node, steps, sink),
+            AggregateFunction::Quantile(phi) => self.quantile(phi, node, steps, sink),
+            AggregateFunction::CountValues(label) => self.count_values(label, node, steps, sink),
+        }
+    }
+
+    fn fold(
+        &self,
+        function: FoldFunction,
+        node: &Aggregate,
+        steps: Steps,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), PromqlError> {
+        let names = node.grouping.names();
+        let mut held = self.budget.hold(0)?;
+        let mut groups = Groups::new();
+        self.vector(&node.input, steps, &mut |labels, column| {
+            let group = groups.entry(node.grouping.key(labels, &names), || {
+                held.add(steps.count * Folded::weight(function))?;
+                Ok::<_, PromqlError>(Folded::new(function, steps.count))
+            })?;
+            group.add(column);
+            Ok(())
+        })?;
+        for (labels, group) in groups.groups {
+            self.budget.work(steps.count)?;
+            sink(&labels, &mut group.finish())?;
+        }
+        Ok(())
+    }
+
+    /// All values of a group are needed, so its rows are held.
+    fn quantile(&self, phi: &Scalar, node: &Aggregate, steps: Steps, sink: &mut Sink<'_>) -> Result<(), PromqlError> {
+        let phi = self.scalar(phi, steps)?;
+        self.check_quantile(&phi);
+        let names = node.grouping.names();
+        let mut groups = Groups::new();
+        self.vector(&node.input, steps, &mut |labels, column| {
+            let rows = groups.entry(node.grouping.key(labels, &names), || Rows::new(&self.budget))?;
+            rows.keep(labels, column)
+        })?;
+        let mut values = Vec::new();
+        let mut column = vec![absent(); steps.count];
+        for (labels, rows) in groups.groups {
+            for (step, slot) in column.iter_mut().enumerate() {
+                values.clear();
+                values.extend(rows.rows.iter().map(|row| row.values[step]).filter(|v| !is_absent(*v)));
+                self.budget.work(values.len())?;
+                *slot = if values.is_empty() { absent() } else { quantile(phi[step], &mut values) };
+            }
+            sink(&labels, &mut column)?;
+        }
+        Ok(())
+    }
+
+    fn count_values(
+        &self,
+        label: &str,
+        node: &Aggregate,
+        steps: Steps,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), PromqlError> {
+        let names = node.grouping.names();
+        let mut held = self.budget.hold(0)?;
+        let mut groups = Groups::new();
+        let mut builder = LabelsBuilder::new();
+        self.vector(&node.input, steps, &mut |labels, column| {
+            let base = node.grouping.key(labels, &names);
+            for (step, value) in column.iter().enumerate().filter(|(_, v)| !is_absent(**v)) {
+                builder.reset(&base);
+                builder.set(label, &plain_notation(*value));
+                let counts = groups.entry(builder.build(), || {
+                    held.add(steps.count)?;
+                    Ok::<_, PromqlError>(vec![absent(); steps.count])
+                })?;
+                counts[step] = if is_absent(counts[step]) { 1.0 } else { counts[step] + 1.0 };
+            }
+            self.budget.work(column.len())
+        })?;
+        groups.groups.iter_mut().try_for_each(|(labels, counts)| sink(labels, counts))
+    }
+}
+
+/// A value as the text of a label: never an exponent.
+fn plain_notation(value: f64) -> String {
+    match value {
+        v if v.is_nan() => "NaN".to_owned(),
+        v if v.is_infinite() => if v > 0.0 { "+Inf" } else { "-Inf" }.to_owned(),
+        v => format!("{v}"),
+    }
+}

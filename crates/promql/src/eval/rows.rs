@@ -1,0 +1,107 @@
+//! Columns held back by nodes that need several rows together.
+
+use std::collections::HashMap;
+
+use model::{Labels, SampleBuffer};
+
+use super::budget::{Budget, Held};
+use super::steps::{Steps, is_absent};
+use crate::PromqlError;
+
+/// One series of a node's output.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub labels: Labels,
+    pub values: Vec<f64>,
+}
+
+/// Rows held in memory, accounted for.
+#[derive(Debug)]
+pub(crate) struct Rows<'a> {
+    pub rows: Vec<Row>,
+    held: Held<'a>,
+}
+
+impl<'a> Rows<'a> {
+    pub fn new(budget: &'a Budget) -> Result<Self, PromqlError> {
+        Ok(Self { rows: Vec::new(), held: budget.hold(0)? })
+    }
+
+    /// Keeps a copy of a row, unless it has no value at all.
+    pub fn keep(&mut self, labels: &Labels, values: &[f64]) -> Result<(), PromqlError> {
+        if values.iter().all(|v| is_absent(*v)) {
+            return Ok(());
+        }
+        self.held.add(values.len())?;
+        self.rows.push(Row { labels: labels.clone(), values: values.to_vec() });
+        Ok(())
+    }
+}
+
+/// Rows by their labels: those that share a label set are laid into one, where they do not have values at one step.
+pub(crate) struct Merged<'a> {
+    index: HashMap<Labels, usize>,
+    pub rows: Rows<'a>,
+}
+
+/// Two rows with equal labels that cannot be one.
+pub(crate) struct Clash;
+
+impl<'a> Merged<'a> {
+    pub fn new(budget: &'a Budget) -> Result<Self, PromqlError> {
+        Ok(Self { index: HashMap::new(), rows: Rows::new(budget)? })
+    }
+
+    /// Adds a row; `Ok(Err(Clash))` when another row with its labels has a value at a step where it has one too, or,
+    /// where `strict`, when there is another row with its labels.
+    pub fn add(&mut self, labels: &Labels, values: &[f64], strict: bool) -> Result<Result<(), Clash>, PromqlError> {
+        let Some(at) = self.index.get(labels) else {
+            let before = self.rows.rows.len();
+            self.rows.keep(labels, values)?;
+            if self.rows.rows.len() > before {
+                self.index.insert(labels.clone(), before);
+            }
+            return Ok(Ok(()));
+        };
+        for (new, old) in values.iter().zip(&mut self.rows.rows[*at].values) {
+            if is_absent(*new) {
+                continue;
+            }
+            if strict || !is_absent(*old) {
+                return Ok(Err(Clash));
+            }
+            *old = *new;
+        }
+        Ok(Ok(()))
+    }
+}
+
+/// Writes the values of a column with their times; the reverse of decoding.
+pub(crate) fn compact(values: &[f64], steps: Steps, into: &mut SampleBuffer) {
+    into.clear();
+    for (value, time) in values.iter().zip(steps.iter()) {
+        if !is_absent(*value) {
+            into.push(time, *value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eval::absent;
+
+    #[test]
+    fn rows_merge_where_they_do_not_overlap() {
+        let budget = Budget::new(100, None, None);
+        let mut merged = Merged::new(&budget).expect("fits");
+        let labels = Labels::from_pairs([("a", "b")]);
+        let mut add = |values: &[f64], strict| merged.add(&labels, values, strict).expect("fits").is_ok();
+        assert!(add(&[absent(), absent()], true));
+        assert!(add(&[1.0, absent()], true));
+        assert!(add(&[absent(), 2.0], false));
+        assert!(!add(&[3.0, absent()], false));
+        assert_eq!(merged.rows.rows.len(), 1);
+        assert_eq!(merged.rows.rows[0].values, [1.0, 2.0]);
+    }
+}
