@@ -1,0 +1,117 @@
+//! The house as it is drawn: which block may use which (ARCHITECTURE.md, "The house").
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+/// Every allowed arrow. A block that is missing here may use nothing of ours.
+const ALLOWED: &[(&str, &[&str])] = &[
+    // L0 and L1: words and formats
+    ("model", &[]),
+    ("config", &["model"]),
+    ("exposition", &["model"]),
+    ("remote-write", &["model"]),
+    ("relabel", &["model", "config"]),
+    // L2: synchronous engines
+    ("tsdb", &["model"]),
+    ("promql", &["model"]),
+    ("rules", &["model", "config", "promql"]),
+    // L3: sockets, timers, tasks
+    ("runtime", &["model", "config"]),
+    ("scrape", &["model", "config", "exposition", "relabel", "runtime"]),
+    ("forward", &["model", "config", "promql", "relabel", "remote-write", "runtime"]),
+    ("receive", &["model", "remote-write", "runtime"]),
+    ("http-api", &["model", "exposition", "promql", "rules", "runtime"]),
+    ("evaluate", &["model", "config", "promql", "relabel", "rules", "runtime"]),
+    ("notify", &["model", "config", "runtime"]),
+    ("fleet-sim", &["model", "exposition", "runtime"]),
+    ("stand-in", &["model", "runtime"]),
+    // The frame of the three tiers
+    (
+        "tier",
+        &[
+            "model", "config", "relabel", "remote-write", "promql", "rules", "tsdb", "runtime", "scrape", "forward",
+            "receive", "http-api", "evaluate",
+        ],
+    ),
+    // Roles: thin, and strangers to one another
+    ("edge", &["tier"]),
+    ("cascade", &["tier"]),
+    ("central", &["tier"]),
+    ("alerts", &["model", "config", "runtime", "notify"]),
+    (
+        "highwater",
+        &[
+            "model", "config", "promql", "rules", "runtime", "tsdb", "tier", "edge", "cascade", "central", "alerts",
+            "fleet-sim", "stand-in",
+        ],
+    ),
+    ("tests", &[]),
+];
+
+/// Blocks that must stay free of an asynchronous runtime.
+const SYNCHRONOUS: &[&str] = &["model", "config", "exposition", "remote-write", "relabel", "tsdb", "promql", "rules"];
+
+/// Normal dependencies of every package of the workspace, by package.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline", "--manifest-path"])
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
+        .output()
+        .expect("cargo runs");
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("cargo metadata answers JSON");
+    let packages = metadata["packages"].as_array().expect("there are packages");
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let normal = |package: &serde_json::Value| {
+        let all = package["dependencies"].as_array().cloned().unwrap_or_default();
+        all.iter().filter(|d| d["kind"].is_null()).map(|d| text(&d["name"])).collect()
+    };
+    packages.iter().map(|package| (text(&package["name"]), normal(package))).collect()
+}
+
+#[test]
+fn arrows_only_point_down() {
+    let all = dependencies();
+    let ours: BTreeSet<&String> = all.keys().collect();
+    let allowed: BTreeMap<&str, &[&str]> = ALLOWED.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for (package, used) in &all {
+        let Some(may) = allowed.get(package.as_str()) else {
+            wrong.push(format!("{package} is not in the list"));
+            continue;
+        };
+        for other in used.iter().filter(|name| ours.contains(name)) {
+            if !may.contains(&other.as_str()) {
+                wrong.push(format!("{package} uses {other}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "arrows that the list does not allow: {wrong:#?}");
+}
+
+#[test]
+fn the_list_itself_only_points_down() {
+    let order: Vec<&str> = ALLOWED.iter().map(|(package, _)| *package).collect();
+    for (at, (package, uses)) in ALLOWED.iter().enumerate() {
+        for used in *uses {
+            let position = order.iter().position(|p| p == used);
+            assert!(position.is_some_and(|p| p < at), "{package} may use {used}, which does not stand above it");
+        }
+    }
+}
+
+#[test]
+fn synchronous_blocks_know_no_tokio() {
+    let all = dependencies();
+    for block in SYNCHRONOUS {
+        let asynchronous = ["tokio", "axum", "hyper", "reqwest"];
+        assert!(!all[*block].iter().any(|d| asynchronous.contains(&d.as_str())), "{block} is synchronous");
+    }
+}
+
+#[test]
+fn there_is_one_tls_stack() {
+    let lock = include_str!("../../Cargo.lock");
+    for other in ["openssl", "native-tls", "aws-lc-rs", "boring"] {
+        assert!(!lock.contains(&format!("name = \"{other}\"")), "{other} is in Cargo.lock");
+    }
+}

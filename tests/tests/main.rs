@@ -1,0 +1,3 @@
+//! Everything that needs more than one block.
+
+mod architecture;
