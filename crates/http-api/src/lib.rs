@@ -1,1 +1,42 @@
-//! http-api
+//! The Prometheus HTTP API over anything that is [`model::Queryable`]: queries, labels, series, metadata, targets,
+//! rules, alerts and status below `/api/v1`, `/federate`, and a status page at `/`.
+//!
+//! A role hands [`router`] its engine, its store and what it knows of targets, rules and itself ([`TargetsSource`],
+//! [`RulesSource`], [`StatusSource`]), and wraps all its routes with [`HttpMetrics::observe`].
+//!
+//! Invariants: no request panics; bodies and lists of selectors are bounded; whatever reads the store runs on the
+//! bounded pool and is refused with 503 when too much waits; a client that leaves cancels its query; answers are
+//! written straight into bytes.
+//!
+//! Non-goals: receiving samples (`receive`), the endpoints every process has (`runtime`), and Prometheus' own pages.
+
+mod answer;
+mod api;
+mod cors;
+mod error;
+mod escaping;
+mod federate;
+mod json;
+mod metrics;
+mod page;
+mod params;
+mod query;
+mod redact;
+mod result;
+mod rule_list;
+mod series;
+mod sources;
+mod status;
+mod targets;
+mod time;
+
+#[cfg(test)]
+mod tests;
+
+pub use api::{ApiOptions, router};
+pub use cors::{CorsError, CorsOrigins};
+pub use metrics::HttpMetrics;
+pub use sources::{
+    ActiveTarget, Alertmanagers, DroppedTarget, Nothing, RulesSource, RuntimeStatus, StatusSource, StoreStatus,
+    TargetHealth, TargetsSource,
+};

@@ -1,0 +1,66 @@
+//! `/federate`.
+
+use std::time::Duration;
+
+use model::stale_nan;
+use promql::{Engine, EngineOptions};
+
+use super::fixture::{Store, app, get, options, sample_store};
+
+/// A router over series whose samples are this many milliseconds old.
+fn recent(series: &[(&[(&str, &str)], i64, f64)]) -> (axum::Router, i64) {
+    let now = runtime::now().0;
+    let mut store = Store::default();
+    for (labels, age_ms, value) in series {
+        store.add(labels, &[(now - age_ms - 1, 0.5), (now - age_ms, *value)]);
+    }
+    (app(options(store)), now)
+}
+
+#[tokio::test]
+async fn the_newest_sample_of_every_series() {
+    let (app, now) = recent(&[
+        (&[("__name__", "up"), ("job", "b"), ("instance", "h:2"), ("zone", "z")], 2000, 1e6),
+        (&[("__name__", "up"), ("job", "a"), ("instance", "h:1"), ("Zone", "z")], 1000, 1.0),
+        (&[("__name__", "a:b")], 3000, f64::INFINITY),
+        (&[("__name__", "up"), ("job", "gone")], 1000, stale_nan()),
+        (&[("__name__", "up"), ("job", "old")], 301_000, 1.0),
+        (&[("job", "nameless")], 1000, 1.0),
+    ]);
+    let reply = get(&app, "/federate?match[]=up&match[]=a:b&match[]=%7Bjob=~%22.%2B%22%7D").await;
+    let (one, two, three) = (now - 1000, now - 2000, now - 3000);
+    let want = format!(
+        "# TYPE a:b untyped\n\
+         a:b{{instance=\"\",job=\"never\",region=\"eu\"}} +Inf {three}\n\
+         # TYPE up untyped\n\
+         up{{Zone=\"z\",instance=\"h:1\",job=\"a\",region=\"eu\"}} 1 {one}\n\
+         up{{instance=\"h:2\",job=\"b\",region=\"eu\",zone=\"z\"}} 1e+06 {two}\n"
+    );
+    assert_eq!((reply.status.as_u16(), reply.text()), (200, want));
+    assert_eq!(reply.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+}
+
+#[tokio::test]
+async fn nothing_asked_nothing_told() {
+    let reply = get(&app(options(sample_store())), "/federate").await;
+    assert_eq!((reply.status.as_u16(), reply.text()), (200, String::new()));
+}
+
+#[tokio::test]
+async fn a_bad_selector_is_refused_in_plain_text() {
+    let reply = get(&app(options(sample_store())), "/federate?match[]=up%7B").await;
+    assert_eq!(reply.status, 400);
+    assert!(reply.text().contains("match[]") && !reply.text().starts_with('{'), "{}", reply.text());
+    assert!(reply.header("content-type").starts_with("text/plain"));
+}
+
+#[tokio::test]
+async fn the_engines_lookback_holds() {
+    let now = runtime::now().0;
+    let mut store = Store::default();
+    store.add(&[("__name__", "slow")], &[(now - 600_000, 1.0)]);
+    let mut options = options(store);
+    let lookback = Duration::from_secs(3600);
+    options.engine = std::sync::Arc::new(Engine::new(EngineOptions { lookback, ..EngineOptions::default() }));
+    assert!(get(&app(options), "/federate?match[]=slow").await.text().contains("slow{"));
+}

@@ -1,0 +1,7 @@
+//! Requests and their exact answers, against a small store.
+
+mod answers;
+mod federation;
+mod fixture;
+mod hostile;
+mod transport;

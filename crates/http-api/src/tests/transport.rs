@@ -1,0 +1,193 @@
+//! Methods, headers, compression, limits and cancellation.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Request;
+use runtime::CpuPool;
+
+use super::fixture::{app, get, options, post, sample_store, send};
+use crate::CorsOrigins;
+
+fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Request<Body> {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Body::empty()).expect("is a request")
+}
+
+#[tokio::test]
+async fn pages_of_other_origins() {
+    let plain = app(options(sample_store()));
+    let origin = [("origin", "http://x")];
+    for method in ["GET", "OPTIONS"] {
+        let reply = send(&plain, request(method, "/api/v1/query?query=1", &origin)).await;
+        assert_eq!(reply.status, if method == "GET" { 200 } else { 204 });
+        assert_eq!(reply.header("access-control-allow-origin"), "*");
+        assert_eq!(reply.header("access-control-allow-methods"), "GET, POST, OPTIONS");
+        assert_eq!(reply.header("access-control-allow-headers"), "Accept, Authorization, Content-Type, Origin");
+        assert_eq!(reply.header("access-control-expose-headers"), "Date");
+    }
+    assert_eq!(send(&plain, request("OPTIONS", "/api/v1/query", &[])).await.status, 204);
+    let mut narrow = options(sample_store());
+    narrow.cors_origins = CorsOrigins::parse("http://y").expect("compiles");
+    let narrow = app(narrow);
+    let reply = send(&narrow, request("GET", "/api/v1/query?query=1", &origin)).await;
+    assert_eq!((reply.status.as_u16(), reply.header("access-control-allow-origin")), (200, ""));
+    let reply = send(&narrow, request("GET", "/api/v1/query?query=1", &[("origin", "http://y")])).await;
+    assert_eq!(reply.header("access-control-allow-origin"), "http://y");
+    assert!(reply.headers.get_all("vary").iter().any(|v| v == "Origin"));
+}
+
+#[tokio::test]
+async fn methods() {
+    let app = app(options(sample_store()));
+    let head = send(&app, request("HEAD", "/api/v1/query?query=1&time=1", &[])).await;
+    assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
+    for (method, path) in [("PUT", "/api/v1/query"), ("POST", "/api/v1/label/job/values"), ("POST", "/federate")] {
+        let reply = send(&app, request(method, path, &[])).await;
+        assert_eq!(reply.status, 405, "{path}");
+        assert!(reply.header("allow").contains("GET"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_answer_in_json() {
+    let app = app(options(sample_store()));
+    for path in ["/api/v1/nope", "/api/v2/alerts", "/api/", "/api"] {
+        let reply = get(&app, path).await;
+        let want = format!(r#"{{"status":"error","errorType":"not_found","error":"no such endpoint: {path}"}}"#);
+        assert_eq!((reply.status.as_u16(), reply.text()), (404, want), "{path}");
+    }
+    assert_eq!(get(&app, "/nope").await.status, 404);
+}
+
+#[tokio::test]
+async fn large_answers_are_compressed_when_asked() {
+    let app = app(options(sample_store()));
+    let path = "/api/v1/query_range?query=time()&start=0&end=1000&step=1";
+    let plain = get(&app, path).await;
+    assert_eq!(plain.header("content-encoding"), "");
+    let packed = send(&app, request("GET", path, &[("accept-encoding", "gzip")])).await;
+    assert_eq!(packed.header("content-encoding"), "gzip");
+    assert!(packed.body.len() * 2 < plain.body.len());
+    let mut unpacked = Vec::new();
+    flate2::read::GzDecoder::new(&packed.body[..]).read_to_end(&mut unpacked).expect("is gzip");
+    assert_eq!(unpacked, plain.body);
+}
+
+#[tokio::test]
+async fn a_form_has_a_limit() {
+    let form = format!("query={}", "a".repeat(11 << 20));
+    let reply = post(&app(options(sample_store())), "/api/v1/query", &form).await;
+    assert_eq!(reply.status, 400);
+    assert!(reply.text().contains("limit 10485760 bytes"), "{}", reply.text());
+}
+
+#[tokio::test]
+async fn a_query_has_its_time() {
+    let app = app(options(sample_store()));
+    for timeout in ["-1", "0"] {
+        let reply = get(&app, &format!("/api/v1/query?query=up&timeout={timeout}")).await;
+        assert_eq!(reply.status, 503);
+        assert!(reply.text().contains(r#""errorType":"timeout""#), "{}", reply.text());
+    }
+}
+
+/// A store whose reads wait for the returned sender, after they have said on the returned receiver that they began.
+fn gated(
+    pool: CpuPool,
+) -> (axum::Router, crate::ApiOptions, mpsc::Sender<()>, tokio::sync::mpsc::UnboundedReceiver<()>) {
+    let (open, gate) = mpsc::channel();
+    let (began, wait) = tokio::sync::mpsc::unbounded_channel();
+    let gate = parking(gate);
+    let mut store = sample_store();
+    let long: Vec<_> = (0..300_000).map(|i| (i * 10, 1.0)).collect();
+    store.add(&[("__name__", "long")], &long);
+    store.gate = Some(Arc::new(move || {
+        let _ = began.send(());
+        gate();
+    }));
+    let mut options = options(store);
+    options.pool = pool;
+    (app(options.clone()), options, open, wait)
+}
+
+fn parking(gate: mpsc::Receiver<()>) -> impl Fn() + Send + Sync {
+    let gate = std::sync::Mutex::new(gate);
+    move || {
+        let _ = gate.lock().expect("is not poisoned").recv_timeout(Duration::from_secs(30));
+    }
+}
+
+#[tokio::test]
+async fn too_many_queries_are_refused_at_once() {
+    let (app, _, open, mut began) = gated(CpuPool::new(1, 0));
+    let first = tokio::spawn({
+        let app = app.clone();
+        async move { get(&app, "/api/v1/query?query=up&time=60").await }
+    });
+    began.recv().await.expect("the first query begins");
+    let second = get(&app, "/api/v1/query?query=up&time=60").await;
+    assert_eq!(second.status, 503);
+    assert!(second.text().contains(r#""errorType":"unavailable","error":"too many queries"#), "{}", second.text());
+    open.send(()).expect("the first query waits");
+    assert_eq!(first.await.expect("joins").status, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_cancels_its_query() {
+    let (app, options, open, mut began) = gated(CpuPool::new(1, 1));
+    let first = tokio::spawn({
+        let app = app.clone();
+        async move { get(&app, "/api/v1/query?query=count_over_time(long[1h])&time=3600").await }
+    });
+    began.recv().await.expect("the first query begins");
+    first.abort();
+    assert!(first.await.expect_err("was aborted").is_cancelled());
+    open.send(()).expect("the first query waits");
+    // The only slot is free again, and the abandoned query was evaluated without a result.
+    assert_eq!(get(&app, "/api/v1/query?query=1&time=1").await.status, 200);
+    let metrics = String::from_utf8(options.metrics.render()).expect("is UTF-8");
+    for line in [
+        r#"prometheus_engine_query_duration_seconds_count{slice="inner_eval"} 2"#,
+        "prometheus_engine_query_samples_total 0",
+        "prometheus_engine_queries 0",
+    ] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_route() {
+    let options = options(sample_store());
+    let app = app(options.clone());
+    for path in ["/api/v1/label/job/values", "/api/v1/query?query=(", "/api/v1/nope", "/nope"] {
+        get(&app, path).await;
+    }
+    let metrics = String::from_utf8(options.metrics.render()).expect("is UTF-8");
+    for line in [
+        r#"prometheus_http_requests_total{code="200",handler="/api/v1/label/:name/values"} 1"#,
+        r#"prometheus_http_requests_total{code="400",handler="/api/v1/query"} 1"#,
+        r#"prometheus_http_requests_total{code="404",handler="/api/*path"} 1"#,
+        r#"prometheus_http_requests_total{code="404",handler="other"} 1"#,
+        r#"prometheus_http_request_duration_seconds_count{handler="/api/v1/query"} 1"#,
+    ] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn the_status_page_tells_the_role() {
+    let mut options = options(sample_store());
+    options.role = "<central>".into();
+    let reply = get(&app(options), "/").await;
+    let text = reply.text();
+    assert!(text.contains("Highwater &lt;central&gt;") && !text.contains("<central>"), "{text}");
+    assert!(text.contains("1 of 1") && text.contains(r#"href="api/v1/targets""#), "{text}");
+    assert!(reply.header("content-security-policy").contains("default-src 'none'"));
+}
