@@ -14,7 +14,7 @@ mod writer;
 
 pub use number::{NumberError, parse_value, write_value};
 pub use parser::{Entry, ParseError, Parser};
-pub use series::{SeriesError, series_labels};
+pub use series::{SeriesError, SeriesPair, series_labels, series_pairs};
 pub use writer::Writer;
 
 /// The media type of what [`Writer`] writes and [`Parser`] reads.

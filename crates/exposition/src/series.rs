@@ -35,12 +35,27 @@ pub(crate) fn shorten(text: &str) -> String {
     }
 }
 
+/// A label as it stands in a body: name and unescaped value.
+pub type SeriesPair<'a> = (Cow<'a, str>, Cow<'a, str>);
+
 /// The labels of a series, the metric name among them; unescaped, labels with an empty value left out.
 ///
 /// # Errors
 /// When the text is not exactly one series, or names a label twice.
 pub fn series_labels(text: &str) -> Result<Labels, SeriesError> {
-    let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::with_capacity(16);
+    let pairs = series_pairs(text)?;
+    let kept = pairs.iter().filter(|(_, v)| !v.is_empty()).map(|(n, v)| (n.as_ref(), v.as_ref()));
+    // Sorted, unique and without empty values by the lines above.
+    Ok(Labels::from_sorted(kept).unwrap_or_default())
+}
+
+/// Like [`series_labels`], but with the labels whose value is empty: with `honor_labels` an empty `instance` keeps the
+/// target's own from being attached. Sorted by name, each name once.
+///
+/// # Errors
+/// When the text is not exactly one series, or names a label twice.
+pub fn series_pairs(text: &str) -> Result<Vec<SeriesPair<'_>>, SeriesError> {
+    let mut pairs = Vec::with_capacity(16);
     let mut rest = Cursor(text.trim_start_matches(BLANKS));
     if !rest.0.starts_with('{') {
         let name = rest.bare_name(true).ok_or_else(|| rest.unexpected("a metric name"))?;
@@ -58,9 +73,7 @@ pub fn series_labels(text: &str) -> Result<Labels, SeriesError> {
     if let Some(twice) = pairs.windows(2).find(|w| w[0].0 == w[1].0) {
         return Err(SeriesError::DuplicateLabel(twice[0].0.clone().into_owned()));
     }
-    let kept = pairs.iter().filter(|(_, v)| !v.is_empty()).map(|(n, v)| (n.as_ref(), v.as_ref()));
-    // Sorted, unique and without empty values by the lines above.
-    Ok(Labels::from_sorted(kept).unwrap_or_default())
+    Ok(pairs)
 }
 
 pub(crate) const BLANKS: [char; 2] = [' ', '\t'];
@@ -116,7 +129,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The labels after `{`, up to and with `}`. A quoted string without `=` is the metric name.
-    fn label_list(&mut self, pairs: &mut Vec<(Cow<'a, str>, Cow<'a, str>)>) -> Result<(), SeriesError> {
+    fn label_list(&mut self, pairs: &mut Vec<SeriesPair<'a>>) -> Result<(), SeriesError> {
         loop {
             self.skip_blanks();
             if self.eat('}') {
