@@ -19,10 +19,10 @@ pub fn plain_form(value: f64) -> String {
     not_finite(value).map_or_else(|| format!("{value}"), str::to_owned)
 }
 
-/// `fmt.Sprint(v)`, which is `%v`: plain between 1e-4 and 1e21, with an exponent outside.
+/// `fmt.Sprint(v)`, which is `%v`: plain between 1e-4 and 1e6, with an exponent outside.
 pub fn go_form(value: f64) -> String {
     let magnitude = value.abs();
-    if magnitude != 0.0 && !(1e-4..1e21).contains(&magnitude) { exponent_form(value) } else { plain_form(value) }
+    if magnitude != 0.0 && !(1e-4..1e6).contains(&magnitude) { exponent_form(value) } else { plain_form(value) }
 }
 
 fn not_finite(value: f64) -> Option<&'static str> {
@@ -122,6 +122,7 @@ mod tests {
             (-1234.5, "-1.2345e+03", "-1234.5", "-1234.5", "-1234"),
             (1e21, "1e+21", "1000000000000000000000", "1e+21", "1e+21"),
             (1e-7, "1e-07", "0.0000001", "1e-07", "1e-07"),
+            (1_234_567.0, "1.234567e+06", "1234567", "1.234567e+06", "1.235e+06"),
             (123_456.0, "1.23456e+05", "123456", "123456", "1.235e+05"),
             (0.99996, "9.9996e-01", "0.99996", "0.99996", "1"),
             (f64::INFINITY, "+Inf", "+Inf", "+Inf", "+Inf"),

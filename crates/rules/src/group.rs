@@ -1,0 +1,422 @@
+//! A rule group at work: what it remembers, and its evaluation at one instant.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use gotmpl::Value as TemplateValue;
+use model::{
+    Append, Batch, Labels, LabelsBuilder, METRIC_NAME, Queryable, RefusalReason, Row, Sample, TimestampMs, stale_nan,
+};
+use promql::{Engine, ErrorClass, PromqlError, Query, QueryLimits, Value, ValueType, VectorSample};
+
+use crate::alert::{ALERT_NAME, Alerts, Observed, Sending, Timing};
+use crate::rule::{AlertSettings, Group, Rule, RuleKind, millis, written};
+use crate::status::{AlertingStatus, GroupStatus, Health, RecordingStatus, RuleStatus};
+use crate::template::{self, Bound, Scope};
+use crate::{AlertToSend, Template};
+
+/// How others see this server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct External {
+    /// `global.external_labels`
+    pub labels: Labels,
+    /// `--web.external-url`, without a slash at its end.
+    pub url: String,
+}
+
+/// What an evaluation works with.
+pub struct Context<'a> {
+    /// Answers the rules' queries.
+    pub engine: &'a Arc<Engine>,
+    /// What they are about.
+    pub storage: &'a Arc<dyn Queryable>,
+    /// Where results go, rule by rule.
+    pub sink: &'a dyn Append,
+    /// Takes the alerts that are due, rule by rule; must not block.
+    pub notify: &'a dyn Fn(Vec<AlertToSend>),
+    /// How others see this server.
+    pub external: &'a External,
+    /// How long one rule may take, its templates' queries included.
+    pub rule_timeout: Duration,
+    /// How long an alert that was sent is not sent again.
+    pub resend_delay: Duration,
+    /// Ends the evaluation early when set; the rule that was interrupted counts as not evaluated.
+    pub cancelled: &'a Arc<AtomicBool>,
+    /// Measures how long rules take: `Instant::now`, outside tests.
+    pub monotonic: fn() -> Instant,
+}
+
+/// Why a rule has no result.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum RuleError {
+    /// Its query failed.
+    #[error("{0}")]
+    Query(#[from] PromqlError),
+    /// Its query yields something that is neither series nor a number.
+    #[error("the result is a {0}; rules need an instant vector or a scalar")]
+    NotVector(ValueType),
+    /// Two results have the same labels once the rule's labels are set.
+    #[error("several results have the labels {0} once the rule's labels are set; keep a label that tells them apart")]
+    SameLabels(Labels),
+    /// More results than the group's limit.
+    #[error("{got} results, more than the group's limit of {limit}; raise it or narrow the expression")]
+    Limit {
+        /// The limit.
+        limit: usize,
+        /// How many there were.
+        got: usize,
+    },
+}
+
+impl RuleError {
+    fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Query(error) if error.class() == ErrorClass::Canceled)
+    }
+}
+
+/// A rule that failed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RuleFailure {
+    /// The rule's name.
+    pub rule: String,
+    /// Why.
+    pub error: RuleError,
+}
+
+/// What became of an evaluation.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Evaluation {
+    /// How many rules were evaluated, failed ones included.
+    pub evaluated: usize,
+    /// Which of them failed.
+    pub failures: Vec<RuleFailure>,
+    /// How many samples the rules yielded, staleness markers not counted.
+    pub samples: usize,
+    /// Samples that the store did not take, by reason.
+    pub refused: BTreeMap<RefusalReason, usize>,
+}
+
+/// What a group remembers from one evaluation to the next.
+#[derive(Debug)]
+pub struct GroupState {
+    pub(crate) group: Arc<Group>,
+    pub(crate) rules: Vec<RuleState>,
+    evaluations: u64,
+    evaluation_time: Duration,
+    last_evaluation: Option<TimestampMs>,
+}
+
+/// What is remembered of one rule.
+#[derive(Debug, Default)]
+pub(crate) struct RuleState {
+    /// The series that the last successful evaluation yielded.
+    pub(crate) series: HashSet<Labels>,
+    pub(crate) alerts: Alerts,
+    /// Alerts whose timers may come from an earlier process are not written before that was looked up: the old series
+    /// would be overwritten.
+    pub(crate) awaits_restore: bool,
+    health: Health,
+    last_error: Option<String>,
+    evaluation_time: Duration,
+    last_evaluation: Option<TimestampMs>,
+}
+
+impl GroupState {
+    /// A group that was never evaluated. With `restore`, the timers of alerts with a long `for` are taken up again from
+    /// `ALERTS_FOR_STATE` after the second evaluation; for groups that a process starts with.
+    pub fn new(group: Arc<Group>, restore: bool) -> Self {
+        let state = |rule: &Rule| RuleState {
+            awaits_restore: restore && crate::restore::applies(&rule.kind),
+            ..RuleState::default()
+        };
+        let rules = group.rules.iter().map(state).collect();
+        Self { group, rules, evaluations: 0, evaluation_time: Duration::ZERO, last_evaluation: None }
+    }
+
+    /// The group.
+    pub fn group(&self) -> &Arc<Group> {
+        &self.group
+    }
+
+    /// Evaluates the rules in order at `at`, each written before the next is evaluated.
+    pub fn evaluate(&mut self, context: &Context<'_>, at: TimestampMs) -> Evaluation {
+        let started = (context.monotonic)();
+        let mut report = Evaluation::default();
+        for index in 0..self.rules.len() {
+            if context.cancelled.load(Ordering::Relaxed) {
+                return report;
+            }
+            self.evaluate_rule(index, context, at, &mut report);
+        }
+        self.evaluations += 1;
+        self.evaluation_time = (context.monotonic)().saturating_duration_since(started);
+        self.last_evaluation = Some(at);
+        // Not after the first: what the rules look at may not have arrived yet.
+        if self.evaluations == 2 {
+            self.restore(context, at);
+        }
+        report
+    }
+
+    fn evaluate_rule(&mut self, index: usize, context: &Context<'_>, at: TimestampMs, report: &mut Evaluation) {
+        let started = (context.monotonic)();
+        let group = self.group.clone();
+        let (rule, state) = (&group.rules[index], &mut self.rules[index]);
+        let run = RuleRun { group: &group, rule, context, at, deadline: started + context.rule_timeout };
+        let result = match &rule.kind {
+            RuleKind::Recording => run.record(),
+            RuleKind::Alerting(settings) => run.alert(settings, state),
+        };
+        if result.as_ref().is_err_and(RuleError::is_cancelled) {
+            return;
+        }
+        report.evaluated += 1;
+        state.last_evaluation = Some(at);
+        match result {
+            Ok(rows) => {
+                state.health = Health::Ok;
+                state.last_error = None;
+                run.write(rows, state, report);
+            }
+            // Neither series nor alerts end because a query failed.
+            Err(error) => {
+                state.health = Health::Err;
+                state.last_error = Some(error.to_string());
+                report.failures.push(RuleFailure { rule: rule.name.clone(), error });
+            }
+        }
+        state.evaluation_time = (context.monotonic)().saturating_duration_since(started);
+    }
+
+    /// The group as others see it.
+    pub fn status(&self) -> GroupStatus {
+        let group = &self.group;
+        GroupStatus {
+            name: group.name.clone(),
+            file: group.file.clone(),
+            rules: group.rules.iter().zip(&self.rules).map(|(rule, state)| state.status(rule)).collect(),
+            interval: group.interval.as_secs_f64(),
+            limit: group.limit as u64,
+            evaluation_time: self.evaluation_time.as_secs_f64(),
+            last_evaluation: self.last_evaluation,
+        }
+    }
+}
+
+impl RuleState {
+    fn status(&self, rule: &Rule) -> RuleStatus {
+        let (name, query, labels) = (rule.name.clone(), rule.query.to_promql(), rule.written_labels());
+        let (health, last_error) = (self.health, self.last_error.clone());
+        let (evaluation_time, last_evaluation) = (self.evaluation_time.as_secs_f64(), self.last_evaluation);
+        match &rule.kind {
+            RuleKind::Recording => RuleStatus::Recording(RecordingStatus {
+                name,
+                query,
+                labels,
+                health,
+                last_error,
+                evaluation_time,
+                last_evaluation,
+            }),
+            RuleKind::Alerting(settings) => RuleStatus::Alerting(AlertingStatus {
+                state: self.alerts.state(),
+                name,
+                query,
+                duration: settings.hold.as_secs_f64(),
+                keep_firing_for: settings.keep_firing_for.as_secs_f64(),
+                labels,
+                annotations: written(&settings.annotations),
+                alerts: self.alerts.statuses(),
+                health,
+                last_error,
+                evaluation_time,
+                last_evaluation,
+            }),
+        }
+    }
+}
+
+/// One evaluation of one rule.
+struct RuleRun<'a> {
+    group: &'a Group,
+    rule: &'a Rule,
+    context: &'a Context<'a>,
+    at: TimestampMs,
+    deadline: Instant,
+}
+
+impl RuleRun<'_> {
+    /// The time that queries see and samples get.
+    fn data_time(&self) -> TimestampMs {
+        self.at - millis(self.group.query_offset)
+    }
+
+    fn limits(&self) -> QueryLimits {
+        QueryLimits {
+            deadline: Some(self.deadline),
+            cancelled: Some(self.context.cancelled.clone()),
+            ..QueryLimits::default()
+        }
+    }
+
+    fn result(&self) -> Result<Vec<VectorSample>, RuleError> {
+        let Context { engine, storage, .. } = self.context;
+        vector(engine, storage.as_ref(), &self.rule.query, self.data_time(), &self.limits())
+    }
+
+    fn check_limit(&self, got: usize) -> Result<(), RuleError> {
+        let limit = self.group.limit;
+        if limit > 0 && got > limit { Err(RuleError::Limit { limit, got }) } else { Ok(()) }
+    }
+
+    fn record(&self) -> Result<Vec<Row>, RuleError> {
+        let result = self.result()?;
+        let (mut rows, mut seen) = (Vec::with_capacity(result.len()), HashSet::with_capacity(result.len()));
+        let mut builder = LabelsBuilder::new();
+        for VectorSample { labels, sample } in result {
+            builder.reset(&labels);
+            builder.set(METRIC_NAME, &self.rule.name);
+            for (name, value) in &self.rule.labels {
+                builder.set(name, value.text());
+            }
+            let labels = builder.build();
+            if !seen.insert(labels.clone()) {
+                return Err(RuleError::SameLabels(labels));
+            }
+            rows.push(Row { labels, sample: Sample { timestamp: self.data_time(), value: sample.value } });
+        }
+        self.check_limit(rows.len())?;
+        Ok(rows)
+    }
+
+    fn alert(&self, settings: &AlertSettings, state: &mut RuleState) -> Result<Vec<Row>, RuleError> {
+        let observed = self.observed(settings)?;
+        let timing = Timing { hold_ms: millis(settings.hold), keep_firing_ms: millis(settings.keep_firing_for) };
+        let active = state.alerts.update(observed, self.at, timing);
+        if let Err(error) = self.check_limit(active) {
+            // As documented for `limit`: all alerts of the rule are cleared.
+            state.alerts.clear();
+            return Err(error);
+        }
+        let generator_url = self.context.external.url.clone() + &template::graph_link(&self.rule.query.to_promql(), 1);
+        let sending = Sending {
+            resend_delay_ms: millis(self.context.resend_delay),
+            interval_ms: self.group.interval_ms(),
+            generator_url: &generator_url,
+        };
+        let due = state.alerts.due(self.at, &sending);
+        if !due.is_empty() {
+            (self.context.notify)(due);
+        }
+        Ok(if state.awaits_restore { Vec::new() } else { state.alerts.rows(self.data_time()) })
+    }
+
+    /// The result's series as alerts, templates expanded.
+    fn observed(&self, settings: &AlertSettings) -> Result<BTreeMap<Labels, Observed>, RuleError> {
+        let result = self.result()?;
+        let mut out = BTreeMap::new();
+        if result.is_empty() {
+            return Ok(out);
+        }
+        let expander = self.expander(settings);
+        let mut builder = LabelsBuilder::new();
+        for VectorSample { labels, sample } in result {
+            let data = expander.data(&labels, sample.value);
+            builder.reset(&labels);
+            builder.remove(METRIC_NAME);
+            for (name, template) in &expander.labels {
+                builder.set(name, &template.expand(&data));
+            }
+            builder.set(ALERT_NAME, &self.rule.name);
+            let labels = builder.build();
+            let annotations = Labels::from_pairs(expander.annotations.iter().map(|(name, t)| (*name, t.expand(&data))));
+            if out.insert(labels.clone(), Observed { annotations, value: sample.value }).is_some() {
+                return Err(RuleError::SameLabels(labels));
+            }
+        }
+        Ok(out)
+    }
+
+    fn expander<'t>(&'t self, settings: &'t AlertSettings) -> Expander<'t> {
+        let (engine, storage) = (self.context.engine.clone(), self.context.storage.clone());
+        let (at, limits) = (self.data_time(), self.limits());
+        let query = move |text: &str| {
+            let query = engine.parse(text).map_err(|e| e.to_string())?;
+            vector(&engine, storage.as_ref(), &query, at, &limits).map_err(|e| e.to_string())
+        };
+        let External { labels, url } = self.context.external;
+        let scope = Scope { query: Arc::new(query), external_url: url.clone(), at: self.at };
+        let functions = template::functions(scope);
+        let bind = |pairs: &'t [(String, Template)]| -> Vec<(&'t str, Bound<'t>)> {
+            pairs.iter().map(|(name, template)| (name.as_str(), template.bind(&functions))).collect()
+        };
+        Expander {
+            labels: bind(&self.rule.labels),
+            annotations: bind(&settings.annotations),
+            external_labels: template::map(labels.iter()),
+            external_url: TemplateValue::String(Arc::from(url.as_str())),
+        }
+    }
+
+    /// Appends the rule's samples, and a staleness marker for every series it yielded before and does not yield now.
+    fn write(&self, rows: Vec<Row>, state: &mut RuleState, report: &mut Evaluation) {
+        let yielded: HashSet<Labels> = rows.iter().map(|row| row.labels.clone()).collect();
+        let mut vanished: Vec<&Labels> = state.series.iter().filter(|labels| !yielded.contains(labels)).collect();
+        vanished.sort();
+        report.samples += rows.len();
+        let mut batch = Batch { rows, metadata: Vec::new() };
+        for labels in vanished {
+            batch.push(labels.clone(), Sample { timestamp: self.data_time(), value: stale_nan() });
+        }
+        if !batch.is_empty() {
+            let refused = self.context.sink.append(&batch).refused;
+            if let Some(first) = refused.first() {
+                let series = batch.rows.get(first.row).map(|row| &row.labels).cloned().unwrap_or_default();
+                let (count, reason) = (refused.len(), first.reason);
+                state.health = Health::Err;
+                state.last_error = Some(format!("the store refused {count} samples, the first of {series}: {reason}"));
+            }
+            for refusal in refused {
+                *report.refused.entry(refusal.reason).or_default() += 1;
+            }
+        }
+        state.series = yielded;
+    }
+}
+
+/// A query's answer as series; a scalar is one without labels.
+fn vector(
+    engine: &Engine,
+    storage: &dyn Queryable,
+    query: &Query,
+    at: TimestampMs,
+    limits: &QueryLimits,
+) -> Result<Vec<VectorSample>, RuleError> {
+    match engine.instant(storage, query, at, limits)?.value {
+        Value::Vector(vector) => Ok(vector),
+        Value::Scalar(sample) => Ok(vec![VectorSample { labels: Labels::empty(), sample }]),
+        other => Err(RuleError::NotVector(other.value_type())),
+    }
+}
+
+/// The templates of one alerting rule, bound for one evaluation.
+struct Expander<'t> {
+    labels: Vec<(&'t str, Bound<'t>)>,
+    annotations: Vec<(&'t str, Bound<'t>)>,
+    external_labels: TemplateValue,
+    external_url: TemplateValue,
+}
+
+impl Expander<'_> {
+    fn data(&self, labels: &Labels, value: f64) -> TemplateValue {
+        let fields = [
+            ("Labels", template::map(labels.iter())),
+            ("ExternalLabels", self.external_labels.clone()),
+            ("ExternalURL", self.external_url.clone()),
+            ("Value", TemplateValue::Float(value)),
+        ];
+        TemplateValue::Map(Arc::new(fields.into_iter().map(|(name, value)| (Arc::from(name), value)).collect()))
+    }
+}
