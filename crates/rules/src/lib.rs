@@ -18,6 +18,7 @@ mod file;
 mod group;
 mod restore;
 mod rule;
+mod run;
 pub mod status;
 mod template;
 mod text;

@@ -14,17 +14,22 @@ use crate::text::{go_form, go_time};
 
 type Answer = Result<Value, TemplateError>;
 
+/// Answers a query in a template.
+pub(crate) type Ask = dyn Fn(&str) -> Result<Vec<VectorSample>, String> + Send + Sync;
+
 /// What the functions that look around see.
 pub(crate) struct Scope {
     /// Answers a query at the time of the evaluation.
-    pub(crate) query: Arc<dyn Fn(&str) -> Result<Vec<VectorSample>, String> + Send + Sync>,
+    pub(crate) query: Arc<Ask>,
     /// Where users reach this server.
     pub(crate) external_url: String,
     /// The time of the evaluation.
     pub(crate) at: TimestampMs,
 }
 
-const PURE: &[(&str, fn(&[Value]) -> Answer)] = &[
+type Function = fn(&[Value]) -> Answer;
+
+const PURE: &[(&str, Function)] = &[
     ("args", |a| Ok(args(a))),
     ("first", first),
     ("graphLink", |a| Ok(text(graph_link(string(a, 0)?, 0)))),
