@@ -10,7 +10,8 @@ use super::{Evaluation, Sink, Steps, absent, is_absent};
 use crate::PromqlError;
 use crate::plan::{Aggregate, Scalar};
 
-/// A candidate. The greatest in this order is the first to give way: NaN, then the worst value, then the last row.
+/// A candidate. The greatest in this order is the first to give way: NaN, then the worst value, then the first row (as
+/// in the heap of Prometheus, where the oldest of equals is on top).
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
     value: f64,
@@ -29,7 +30,7 @@ impl Candidate {
 
 impl Ord for Candidate {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.rank(other).then(self.row.cmp(&other.row))
+        self.rank(other).then(other.row.cmp(&self.row))
     }
 }
 
@@ -107,7 +108,9 @@ impl Evaluation<'_> {
         let mut columns: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
         let mut order = Vec::new();
         for (step, heap) in heaps.into_iter().enumerate() {
-            for best in heap.into_sorted_vec() {
+            let mut best_first = heap.into_vec();
+            best_first.sort_by(|a, b| a.rank(b).then(a.row.cmp(&b.row)));
+            for best in best_first {
                 if !columns.contains_key(&best.row) {
                     held.add(steps.count)?;
                     order.push(best.row);
@@ -140,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nan_gives_way_first_and_early_rows_stay() {
+    fn nan_gives_way_first_and_then_the_oldest_of_the_worst() {
         let order = |largest: bool| {
             let values = [3.0, f64::NAN, 1.0, 3.0];
             let mut all: Vec<_> =
@@ -148,8 +151,8 @@ mod tests {
             all.sort();
             all.iter().map(|c| c.row).collect::<Vec<_>>()
         };
-        assert_eq!(order(true), [0, 3, 2, 1]);
-        assert_eq!(order(false), [2, 0, 3, 1]);
+        assert_eq!(order(true), [3, 0, 2, 1]);
+        assert_eq!(order(false), [2, 3, 0, 1]);
     }
 
     #[test]

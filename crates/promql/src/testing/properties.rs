@@ -296,6 +296,14 @@ fn a_query_tells_about_itself() {
 }
 
 #[test]
+fn engines_and_queries_are_shared_between_threads() {
+    fn shared<T: Send + Sync>(_: &T) {}
+    let engine = engine();
+    shared(&engine);
+    shared(&engine.parse("label_replace(a, \"b\", \"$1\", \"c\", \"(.*)\")").expect("parses"));
+}
+
+#[test]
 fn what_is_not_there_is_named() {
     let engine = engine();
     for (query, named) in [
