@@ -23,9 +23,24 @@ pub(crate) fn parse_expr(query: &str) -> Result<Expr, PromqlError> {
     // The guard keeps from the parser library what it is known to panic on; this is for what is not known.
     match catch_unwind(AssertUnwindSafe(|| parser::parse(&admitted))) {
         Ok(Ok(expr)) => Ok(expr),
-        Ok(Err(message)) => Err(PromqlError::parse(reword(&message))),
-        Err(_) => Err(PromqlError::parse("invalid promql query")),
+        Ok(Err(message)) if message != UNEXPLAINED => Err(PromqlError::parse(reword(&message))),
+        Ok(Err(_)) | Err(_) => Err(PromqlError::parse(explain(&admitted))),
     }
+}
+
+/// What the parser library says when it does not know what is wrong.
+const UNEXPLAINED: &str = "invalid promql query";
+
+/// Says what can be seen without a parser.
+fn explain(query: &str) -> &'static str {
+    let query = query.trim_end();
+    let dangling = query.ends_with(|c: char| "+-*/%^=<>!,@".contains(c));
+    let last = query.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or("");
+    let words = ["and", "or", "unless", "by", "without", "on", "ignoring", "offset", "bool", "atan2"];
+    if dangling || (query.contains(' ') && words.iter().any(|word| last.eq_ignore_ascii_case(word))) {
+        return "unexpected end of input";
+    }
+    "invalid promql query: two operands without an operator between them, or an operator without an operand"
 }
 
 /// Parses one series selector, as in `match[]`: a name, matchers, or both.
@@ -151,6 +166,12 @@ mod tests {
         let cases = [
             ("", "parse error: no expression found in input"),
             ("foo(", "parse error: unclosed left parenthesis"),
+            ("foo +", "parse error: unexpected end of input"),
+            ("foo and", "parse error: unexpected end of input"),
+            (
+                "foo bar",
+                "parse error: invalid promql query: two operands without an operator between them, or an operator without an operand",
+            ),
             ("foo(1)", r#"parse error: unknown function with name "foo""#),
             ("rate(up)", r#"parse error: expected type range vector in call to function "rate", got instant vector"#),
             ("1 > 2", "parse error: comparisons between scalars must use BOOL modifier"),
