@@ -121,7 +121,15 @@ async fn unknown_path(uri: Uri) -> Response {
     ApiError::new(ErrorKind::NotFound, format!("no such endpoint: {}", uri.path())).into_response()
 }
 
+/// A clock cannot be asked for a moment centuries ahead.
+pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_secs(7 * 86_400);
+
 impl Api {
+    /// When a request that arrived at this moment has had the server's time.
+    pub(crate) fn deadline(&self, arrived: Instant) -> Instant {
+        arrived + self.options.query_timeout.min(LONGEST_TIMEOUT)
+    }
+
     /// Runs work that reads the store on the pool, at most until `deadline`. The flag that the work gets is set when
     /// the client leaves or the deadline passes.
     pub(crate) async fn compute<T: Send + 'static>(
@@ -143,7 +151,7 @@ impl Api {
         &self,
         work: impl FnOnce() -> Result<Vec<u8>, ApiError> + Send + 'static,
     ) -> Answered {
-        let json = self.compute(Instant::now() + self.options.query_timeout, |_| work()).await?;
+        let json = self.compute(self.deadline(Instant::now()), |_| work()).await?;
         Ok(json_response(StatusCode::OK, json))
     }
 }

@@ -24,7 +24,7 @@ pub(crate) async fn federate(State(api): Shared, params: Result<Params, ApiError
         Ok(params) => params,
         Err(error) => return refusal(&error),
     };
-    let deadline = Instant::now() + api.options.query_timeout;
+    let deadline = api.deadline(Instant::now());
     let worker = api.clone();
     let text = api.compute(deadline, move |left| {
         let selectors = params.selectors()?;

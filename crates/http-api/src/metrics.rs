@@ -22,7 +22,8 @@ pub struct HttpMetrics {
 }
 
 impl HttpMetrics {
-    /// Registers `prometheus_http_requests_total{handler,code}` and `prometheus_http_request_duration_seconds{handler}`.
+    /// Registers `prometheus_http_requests_total{handler,code}` and
+    /// `prometheus_http_request_duration_seconds{handler}`.
     ///
     /// # Errors
     /// When they are registered already.

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use axum::http::StatusCode;
 use model::{TimeRange, TimestampMs};
-use promql::{PromqlError, QueryLimits, QueryResult, Value};
+use promql::{PromqlError, QueryLimits, QueryResult};
 
 use crate::answer::{Answer, json_response};
-use crate::api::{Answered, Api, Shared};
+use crate::api::{Answered, Api, LONGEST_TIMEOUT, Shared};
 use crate::error::ApiError;
 use crate::json;
 use crate::params::Params;
@@ -93,8 +93,7 @@ impl Asked {
             text: params.get("query").to_owned(),
             question,
             arrived,
-            // A clock cannot be asked for a moment centuries ahead.
-            deadline: arrived + timeout.min(Duration::from_secs(7 * 86_400)),
+            deadline: arrived + timeout.min(LONGEST_TIMEOUT),
             lookback,
             limit,
             wants_stats: !params.get("stats").is_empty(),
@@ -104,7 +103,7 @@ impl Asked {
 
 async fn answer(api: Arc<Api>, mut asked: Asked) -> Answered {
     let _running = api.query_metrics.arrive();
-    asked.deadline = asked.deadline.min(asked.arrived + api.options.query_timeout);
+    asked.deadline = asked.deadline.min(api.deadline(asked.arrived));
     let worker = api.clone();
     let json = api.compute(asked.deadline, move |left| evaluate(&worker, &asked, left)).await?;
     Ok(json_response(StatusCode::OK, json))
@@ -144,11 +143,7 @@ fn run(api: &Api, asked: &Asked, limits: &QueryLimits) -> Result<(QueryResult, D
     let prepared = started.elapsed();
     let result = match asked.question {
         Question::At(at) => engine.instant(storage, &query, at, limits)?,
-        Question::Over { range, step_ms } => {
-            let result = engine.range(storage, &query, range, step_ms, limits)?;
-            debug_assert!(matches!(result.value, Value::Matrix(_)), "a range query answers a matrix");
-            result
-        }
+        Question::Over { range, step_ms } => engine.range(storage, &query, range, step_ms, limits)?,
     };
     Ok((result, prepared))
 }

@@ -1,6 +1,6 @@
 //! `targets`, `scrape_pools`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -16,18 +16,15 @@ use crate::sources::{ActiveTarget, DroppedTarget};
 struct Targets {
     active_targets: Vec<ActiveTarget>,
     dropped_targets: Vec<DroppedTarget>,
-    dropped_target_counts: std::collections::BTreeMap<String, usize>,
+    dropped_target_counts: BTreeMap<String, usize>,
 }
 
 pub(crate) async fn targets(State(api): Shared, params: Params) -> Answered {
     let state = params.get("state").to_lowercase();
     let pool = params.get("scrapePool");
     let in_pool = |name: &str| pool.is_empty() || name == pool;
-    let mut answer = Targets {
-        active_targets: Vec::new(),
-        dropped_targets: Vec::new(),
-        dropped_target_counts: std::collections::BTreeMap::new(),
-    };
+    let mut answer =
+        Targets { active_targets: Vec::new(), dropped_targets: Vec::new(), dropped_target_counts: BTreeMap::new() };
     let source = &api.options.targets;
     if matches!(state.as_str(), "" | "any" | "active") {
         answer.active_targets = source.active().into_iter().filter(|t| in_pool(&t.scrape_pool)).collect();

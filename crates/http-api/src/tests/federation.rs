@@ -7,8 +7,11 @@ use promql::{Engine, EngineOptions};
 
 use super::fixture::{Store, app, get, options, sample_store};
 
-/// A router over series whose samples are this many milliseconds old.
-fn recent(series: &[(&[(&str, &str)], i64, f64)]) -> (axum::Router, i64) {
+/// Labels, age of the newest sample in milliseconds, its value.
+type Recent<'a> = (&'a [(&'a str, &'a str)], i64, f64);
+
+/// A router over series with recent samples, and the time it was made.
+fn recent(series: &[Recent<'_>]) -> (axum::Router, i64) {
     let now = runtime::now().0;
     let mut store = Store::default();
     for (labels, age_ms, value) in series {

@@ -3,11 +3,12 @@
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::Request;
 use runtime::CpuPool;
+use tokio::io::AsyncWriteExt;
 
 use super::fixture::{app, get, options, post, sample_store, send};
 use crate::CorsOrigins;
@@ -160,6 +161,35 @@ async fn a_client_that_leaves_cancels_its_query() {
     ] {
         assert!(metrics.contains(line), "{line}\n{metrics}");
     }
+}
+
+/// Waits until the metrics hold a line.
+async fn until(options: &crate::ApiOptions, line: &str) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !String::from_utf8_lossy(&options.metrics.render()).contains(line) {
+        assert!(Instant::now() < deadline, "never seen: {line}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_closed_connection_cancels_its_query() {
+    let (app, options, open, mut began) = gated(CpuPool::new(1, 1));
+    let supervisor = runtime::Supervisor::new();
+    let listener = runtime::bind("127.0.0.1:0").await.expect("binds");
+    let address = listener.local_addr().expect("has an address");
+    runtime::serve(&supervisor, "http", listener, app, runtime::ServerLimits::default());
+    let mut client = tokio::net::TcpStream::connect(address).await.expect("connects");
+    let request = "GET /api/v1/query?query=count_over_time(long[1h])&time=3600 HTTP/1.1\r\nHost: x\r\n\r\n";
+    client.write_all(request.as_bytes()).await.expect("writes");
+    began.recv().await.expect("the query begins");
+    until(&options, "prometheus_engine_queries 1").await;
+    drop(client);
+    until(&options, "prometheus_engine_queries 0").await;
+    open.send(()).expect("the query waits");
+    until(&options, r#"prometheus_engine_query_duration_seconds_count{slice="inner_eval"} 1"#).await;
+    assert!(String::from_utf8_lossy(&options.metrics.render()).contains("prometheus_engine_query_samples_total 0"));
+    supervisor.stop(Duration::from_secs(10)).await;
 }
 
 #[tokio::test]
