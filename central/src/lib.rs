@@ -1,1 +1,22 @@
-//! central
+//! The central: two of them, active-active, each fed by every cascade. It stores, evaluates recording and alerting
+//! rules, posts alerts to every router, and answers queries.
+
+use tier::{BuildError, Role, Tier};
+
+/// Holds the global picture.
+pub struct Central;
+
+/// A running central.
+pub type App = tier::App<Central>;
+
+impl Role for Central {
+    const NAME: &'static str = "central";
+
+    fn compose(tier: &mut Tier) -> Result<(), BuildError> {
+        // Mostly there is no destination: a central is the end of the way. An archive may stand behind it.
+        let stored = tier.start_forwarding()?;
+        tier.start_evaluating(stored.clone())?;
+        tier.start_receiving(stored.clone(), None)?;
+        tier.start_scraping(stored)
+    }
+}

@@ -20,7 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("scrape", &["model", "config", "exposition", "relabel", "runtime"]),
     ("forward", &["model", "config", "promql", "relabel", "remote-write", "runtime"]),
     ("receive", &["model", "remote-write", "runtime"]),
-    ("http-api", &["model", "exposition", "promql", "rules", "runtime"]),
+    ("http-api", &["model", "config", "exposition", "promql", "rules", "runtime"]),
     ("evaluate", &["model", "config", "promql", "relabel", "rules", "runtime"]),
     ("notify", &["model", "config", "runtime"]),
     ("fleet-sim", &["model", "exposition", "runtime"]),

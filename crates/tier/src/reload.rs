@@ -1,0 +1,79 @@
+//! Reading the configuration again: validate all of it, then apply it part by part.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use evaluate::{Notifier, RuleManager};
+use forward::Forwarder;
+use model::Labels;
+use parking_lot::RwLock;
+use promql::Engine;
+use receive::Stamp;
+use rules::External;
+use runtime::Reload;
+use scrape::ScrapeManager;
+
+use crate::Settings;
+use crate::sources::InForce;
+
+/// The parts of a tier that a new configuration reaches.
+pub(crate) struct Reloader {
+    pub(crate) config_file: Option<PathBuf>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) external_labels: Arc<RwLock<Labels>>,
+    pub(crate) stamp: Option<Stamp>,
+    pub(crate) forwarder: Option<Arc<Forwarder>>,
+    pub(crate) rules: Option<(RuleManager, Notifier)>,
+    pub(crate) external_url: String,
+    pub(crate) scrape: Option<Arc<ScrapeManager>>,
+    pub(crate) in_force: Arc<RwLock<InForce>>,
+}
+
+impl Reload for Reloader {
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
+        Box::pin(async {
+            let result = self.apply().await;
+            let mut in_force = self.in_force.write();
+            in_force.reload_failed = result.is_err();
+            if let Ok(text) = &result {
+                in_force.text.clone_from(text);
+                in_force.loaded = runtime::now();
+            }
+            result.map(|_| ())
+        })
+    }
+}
+
+impl Reloader {
+    async fn apply(&self) -> Result<String, String> {
+        let Some(path) = &self.config_file else {
+            return Err("started without --config.file, so there is nothing to reload; restart with one".to_owned());
+        };
+        let settings = Settings::load(path, &self.engine).map_err(|problems| problems.to_string())?;
+        for warning in &settings.warnings {
+            tracing::warn!(warning, "the configuration may not mean what it says");
+        }
+        let labels = settings.global.external_labels;
+        // What can still fail comes first: clients whose certificates cannot be read.
+        if let Some(forwarder) = &self.forwarder {
+            forwarder.update(&settings.remote_write, &labels).map_err(|e| e.to_string())?;
+        }
+        if let Some((_, notifier)) = &self.rules {
+            notifier.update(labels.clone(), settings.alerting).map_err(|e| e.to_string())?;
+        }
+        if let Some(scrape) = &self.scrape {
+            scrape.reload(settings.scrape).await.map_err(|e| e.to_string())?;
+        }
+        if let Some((manager, _)) = &self.rules {
+            let external = External { labels: labels.clone(), url: self.external_url.clone() };
+            manager.update(external, settings.groups).await;
+        }
+        if let Some(stamp) = &self.stamp {
+            stamp.set(labels.clone());
+        }
+        *self.external_labels.write() = labels;
+        Ok(settings.text)
+    }
+}

@@ -1,0 +1,288 @@
+//! A tier: what a role starts, part by part.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use evaluate::{Notifier, RuleManager, RuleManagerOptions};
+use forward::{Forwarder, Ingest};
+use http_api::{ApiOptions, CorsOrigins, HttpMetrics, Nothing, TargetsSource};
+use model::{Append, Labels, Queryable};
+use parking_lot::RwLock;
+use promql::{Engine, EngineOptions};
+use receive::{ReceiverOptions, Stamp};
+use remote_write::DecodeLimits;
+use rules::External;
+use runtime::{CpuPool, Lifecycle, Metrics, ServerLimits, Supervisor, bind, operations_router, serve};
+use scrape::{ScrapeManager, ScrapeOptions};
+use tokio::net::TcpListener;
+use tsdb::Head;
+
+use crate::reload::Reloader;
+use crate::sources::{EvaluatedRules, InForce, ProcessStatus, ScrapedTargets};
+use crate::{BuildError, Options, Settings, store};
+
+/// Requests that may wait while others are decoded; more hear 429.
+const MAX_WAITING_WRITES: usize = 64;
+/// Queries that may wait for a slot; more hear 503.
+const MAX_WAITING_QUERIES: usize = 200;
+
+/// Rule groups that may wait for a slot; far more than a process has.
+const MAX_WAITING_GROUPS: usize = 1 << 20;
+
+/// A tier whose configuration is valid and whose address is bound, and whatever of it was started since.
+pub struct Tier {
+    role: &'static str,
+    options: Options,
+    settings: Settings,
+    external_url: String,
+    listener: Option<TcpListener>,
+    address: SocketAddr,
+    supervisor: Supervisor,
+    metrics: Metrics,
+    engine: Arc<Engine>,
+    head: Arc<Head>,
+    external_labels: Arc<RwLock<Labels>>,
+    stamp: Option<Stamp>,
+    forwarder: Option<Arc<Forwarder>>,
+    rules: Option<(RuleManager, Notifier)>,
+    scrape: Option<Arc<ScrapeManager>>,
+    routes: Router,
+    lifecycle: Option<Lifecycle>,
+}
+
+impl Tier {
+    /// Reads the configuration, binds the address and opens the store.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the configuration (all of it), the address or the external URL.
+    pub async fn build(role: &'static str, options: Options) -> Result<Self, BuildError> {
+        let engine = Arc::new(Engine::new(EngineOptions {
+            lookback: options.query_lookback,
+            max_samples: options.query_max_samples,
+            ..EngineOptions::default()
+        }));
+        let settings = match &options.config_file {
+            Some(path) => Settings::load(path, &engine)?,
+            None => Settings::default(),
+        };
+        let listener = bind(&options.listen_address).await?;
+        let address = listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
+        let external_url = external_url(options.external_url.as_deref(), address)?;
+        let (supervisor, metrics) = (Supervisor::new(), Metrics::new(role)?);
+        let head = store::open(options.store, &supervisor, &metrics)?;
+        for warning in &settings.warnings {
+            tracing::warn!(warning, "the configuration may not mean what it says");
+        }
+        Ok(Self {
+            role,
+            external_labels: Arc::new(RwLock::new(settings.global.external_labels.clone())),
+            options,
+            settings,
+            external_url,
+            listener: Some(listener),
+            address,
+            supervisor,
+            metrics,
+            engine,
+            head,
+            stamp: None,
+            forwarder: None,
+            rules: None,
+            scrape: None,
+            routes: Router::new(),
+            lifecycle: None,
+        })
+    }
+
+    /// Where the tier listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The tier's own labels towards others.
+    pub fn external_labels(&self) -> Labels {
+        self.external_labels.read().clone()
+    }
+
+    /// The store alone: what is appended stays here.
+    pub fn store(&self) -> Arc<dyn Append> {
+        self.head.clone()
+    }
+
+    /// Forwards to every `remote_write` destination. What is appended to the returned sink is stored, then offered to
+    /// them.
+    ///
+    /// # Errors
+    /// When a destination's client cannot be built.
+    pub fn start_forwarding(&mut self) -> Result<Arc<dyn Append>, BuildError> {
+        let forwarder = Arc::new(Forwarder::new(&self.supervisor, &self.metrics)?);
+        forwarder.update(&self.settings.remote_write, &self.settings.global.external_labels)?;
+        self.forwarder = Some(forwarder.clone());
+        Ok(Arc::new(Ingest { store: self.head.clone(), forwarder }))
+    }
+
+    /// Evaluates the rule files over the store, writes results into `sink`, and sends alerts to the routers.
+    ///
+    /// # Errors
+    /// When a router's client cannot be built.
+    pub fn start_evaluating(&mut self, sink: Arc<dyn Append>) -> Result<(), BuildError> {
+        let alerting = std::mem::take(&mut self.settings.alerting);
+        let notifier = Notifier::start(&self.supervisor, &self.metrics, self.external_labels(), alerting)?;
+        let options = RuleManagerOptions {
+            engine: self.engine.clone(),
+            storage: self.queryable(),
+            sink,
+            notifier: Some(notifier.clone()),
+            external: External { labels: self.external_labels(), url: self.external_url.clone() },
+            pool: CpuPool::new(cores(), MAX_WAITING_GROUPS),
+        };
+        let groups = std::mem::take(&mut self.settings.groups);
+        let manager = RuleManager::start(&self.supervisor, &self.metrics, options, groups)?;
+        self.rules = Some((manager, notifier));
+        Ok(())
+    }
+
+    /// Scrapes the targets of `scrape_configs` into `sink`.
+    ///
+    /// # Errors
+    /// When a job's client cannot be built.
+    pub fn start_scraping(&mut self, sink: Arc<dyn Append>) -> Result<(), BuildError> {
+        let options = ScrapeOptions { seed: self.external_labels().fingerprint(), external_host: None };
+        let configs = self.settings.scrape.clone();
+        let manager = ScrapeManager::start(configs, options, sink, &self.metrics, &self.supervisor)?;
+        self.scrape = Some(Arc::new(manager));
+        Ok(())
+    }
+
+    /// Accepts remote write into `sink`; `stamp` is set on every series, over what the sender claims. A reload sets it to
+    /// the new external labels.
+    ///
+    /// # Errors
+    /// When the receiver's metrics are registered already.
+    pub fn start_receiving(&mut self, sink: Arc<dyn Append>, stamp: Option<Stamp>) -> Result<(), BuildError> {
+        let options = ReceiverOptions {
+            sink,
+            stamp: stamp.clone().unwrap_or_default(),
+            pool: CpuPool::new(cores(), MAX_WAITING_WRITES),
+            limits: DecodeLimits::default(),
+        };
+        self.routes = std::mem::take(&mut self.routes).merge(receive::router(options, &self.metrics)?);
+        self.stamp = stamp;
+        Ok(())
+    }
+
+    /// Serves everything that was started, and becomes ready.
+    ///
+    /// # Errors
+    /// When metrics are registered already.
+    pub fn start_serving(&mut self) -> Result<(), BuildError> {
+        let in_force = Arc::new(RwLock::new(InForce {
+            text: std::mem::take(&mut self.settings.text),
+            loaded: runtime::now(),
+            reload_failed: false,
+        }));
+        let reloader = Reloader {
+            config_file: self.options.config_file.clone(),
+            engine: self.engine.clone(),
+            external_labels: self.external_labels.clone(),
+            stamp: self.stamp.clone(),
+            forwarder: self.forwarder.clone(),
+            rules: self.rules.clone(),
+            external_url: self.external_url.clone(),
+            scrape: self.scrape.clone(),
+            in_force: in_force.clone(),
+        };
+        let lifecycle = Lifecycle::new(&self.supervisor, &self.metrics, Box::new(reloader))?;
+        let api = self.api(in_force)?;
+        let routes = std::mem::take(&mut self.routes).merge(api).merge(operations_router(lifecycle.clone()));
+        let observed = HttpMetrics::new(&self.metrics)?.observe(routes);
+        if let Some(listener) = self.listener.take() {
+            let limits = ServerLimits { max_connections: self.options.max_connections, ..ServerLimits::default() };
+            serve(&self.supervisor, "http", listener, observed, limits);
+        }
+        lifecycle.set_ready(true);
+        self.lifecycle = Some(lifecycle);
+        tracing::info!(role = self.role, address = %self.address, url = self.external_url, version = env!("CARGO_PKG_VERSION"), "ready");
+        Ok(())
+    }
+
+    fn api(&self, in_force: Arc<RwLock<InForce>>) -> Result<Router, BuildError> {
+        let labels = self.external_labels.clone();
+        let nothing = Arc::new(Nothing);
+        let targets: Arc<dyn TargetsSource> = match &self.scrape {
+            Some(manager) => Arc::new(ScrapedTargets(manager.clone())),
+            None => nothing.clone(),
+        };
+        Ok(http_api::router(ApiOptions {
+            role: self.role.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            revision: String::new(),
+            started: runtime::now(),
+            engine: self.engine.clone(),
+            storage: self.queryable(),
+            pool: CpuPool::new(self.options.query_concurrency, MAX_WAITING_QUERIES),
+            metrics: self.metrics.clone(),
+            external_labels: Arc::new(move || labels.read().clone()),
+            query_timeout: self.options.query_timeout,
+            cors_origins: CorsOrigins::default(),
+            status: Arc::new(ProcessStatus {
+                head: self.head.clone(),
+                retention: model::format_duration(self.options.store.retention),
+                flags: self.options.flags.clone(),
+                in_force,
+            }),
+            targets,
+            rules: match &self.rules {
+                Some((manager, notifier)) => {
+                    Arc::new(EvaluatedRules { manager: manager.clone(), notifier: notifier.clone() })
+                }
+                None => nothing,
+            },
+        })?)
+    }
+
+    fn queryable(&self) -> Arc<dyn Queryable> {
+        self.head.clone()
+    }
+
+    /// Health, readiness and reload; `None` before [`Tier::start_serving`].
+    pub fn lifecycle(&self) -> Option<&Lifecycle> {
+        self.lifecycle.as_ref()
+    }
+
+    /// Stops every part, the last started first, and lets queues drain. What does not end in time is cut.
+    pub async fn stop(&self, within: Duration) {
+        if let Some(lifecycle) = &self.lifecycle {
+            lifecycle.set_ready(false);
+        }
+        self.supervisor.stop(within).await;
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The URL under which others reach this process: as given, or this machine's name and port.
+fn external_url(given: Option<&str>, address: SocketAddr) -> Result<String, BuildError> {
+    let text = match given {
+        Some(url) => url.to_owned(),
+        None if address.ip().is_unspecified() => format!("http://{}:{}/", hostname(), address.port()),
+        None => format!("http://{address}/"),
+    };
+    let wrong = |reason: String| BuildError::ExternalUrl { url: text.clone(), reason };
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    match rest {
+        None => Err(wrong("it does not begin with http:// or https://".to_owned())),
+        Some(rest) if rest.trim_start_matches('/').is_empty() => Err(wrong("it has no host".to_owned())),
+        Some(rest) if rest.contains(char::is_whitespace) => Err(wrong("it contains white space".to_owned())),
+        Some(_) => Ok(text),
+    }
+}
+
+fn hostname() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "localhost".to_owned() } else { name.trim().to_owned() }
+}

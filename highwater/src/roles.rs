@@ -1,0 +1,85 @@
+//! Running a role until it is asked to stop.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use model::format_duration;
+use runtime::{init_logging, run_until_stopped};
+use tier::{App, Options, Role};
+use tsdb::HeadOptions;
+
+use crate::cli::{AlertsArgs, TierArgs};
+
+/// How long a process may take to end: HTTP, scrapes, then the queues that they fed.
+const STOP_WITHIN: Duration = Duration::from_secs(30);
+
+/// Runs an edge, a cascade or a central.
+pub fn run_tier<R: Role>(listen_address: String, args: TierArgs) -> Result<()> {
+    init_logging(args.log.level, args.log.format);
+    let options = tier_options(listen_address, args);
+    block_on(async {
+        let mut app = App::<R>::build(options).await?;
+        app.start()?;
+        let lifecycle = app.tier().lifecycle().ok_or_else(|| anyhow!("internal error: started without a lifecycle"))?;
+        let asked = run_until_stopped(lifecycle).await;
+        app.stop(STOP_WITHIN).await;
+        asked.context("cannot listen for signals")
+    })
+}
+
+/// Runs an alert router.
+pub fn run_alerts(args: AlertsArgs) -> Result<()> {
+    init_logging(args.log.level, args.log.format);
+    block_on(async {
+        let mut app = alerts::App::build(alerts::Options {
+            config_file: args.config_file,
+            storage_path: args.storage_path,
+            listen_address: args.listen_address,
+            external_url: args.external_url,
+            cluster_listen_address: Some(args.cluster_listen_address).filter(|a| !a.is_empty()),
+            cluster_peers: args.cluster_peers,
+            cluster_peer_timeout: args.cluster_peer_timeout,
+        })
+        .await?;
+        app.start()?;
+        let asked = run_until_stopped(app.lifecycle()).await;
+        app.stop(STOP_WITHIN).await;
+        asked.context("cannot listen for signals")
+    })
+}
+
+fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("cannot start the runtime")?.block_on(work)
+}
+
+fn tier_options(listen_address: String, args: TierArgs) -> Options {
+    let flags = [
+        ("config.file", args.config_file.as_ref().map(|p| p.display().to_string()).unwrap_or_default()),
+        ("web.listen-address", listen_address.clone()),
+        ("web.external-url", args.external_url.clone().unwrap_or_default()),
+        ("web.max-connections", args.max_connections.to_string()),
+        ("storage.path", args.storage_path.display().to_string()),
+        ("storage.retention.time", format_duration(args.retention)),
+        ("storage.max-series", args.max_series.to_string()),
+        ("storage.max-samples", args.max_samples.to_string()),
+        ("query.timeout", format_duration(args.query_timeout)),
+        ("query.max-concurrency", args.query_concurrency.to_string()),
+        ("query.max-samples", args.query_max_samples.to_string()),
+        ("query.lookback-delta", format_duration(args.query_lookback)),
+        ("log.level", args.log.level.to_string()),
+        ("log.format", args.log.format.to_string()),
+    ];
+    Options {
+        config_file: args.config_file,
+        listen_address,
+        external_url: args.external_url,
+        max_connections: args.max_connections,
+        store: HeadOptions { retention: args.retention, max_series: args.max_series, max_samples: args.max_samples },
+        query_timeout: args.query_timeout,
+        query_concurrency: args.query_concurrency,
+        query_max_samples: args.query_max_samples,
+        query_lookback: args.query_lookback,
+        flags: flags.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+    }
+}

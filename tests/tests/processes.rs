@@ -1,0 +1,130 @@
+//! The binary as a user starts it: bad starts, reload, an orderly stop.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::harness::{Folder, Process, binary, free_port, until};
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(binary()).args(arguments).output().expect("the binary runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_bad_configuration_is_refused_with_every_problem_and_its_line() {
+    let folder = Folder::new();
+    folder.write("broken-rules.yml", "groups:\n- name: a\n  rules:\n  - record: x\n    expr: sum(\n");
+    let config = folder.write(
+        "edge.yml",
+        "global:\n  scrape_intervall: 5s\nrule_files: [broken-rules.yml, none.yml]\nscrape_configs:\n- job_name: a\n- job_name: a\n\
+         remote_write:\n- url: 'http://central:9090/api/v1/write'\n  match: ['up{']\n",
+    );
+    for arguments in [
+        vec!["edge", "--web.listen-address=127.0.0.1:0", "--config.file"],
+        vec!["cascade", "--web.listen-address=127.0.0.1:0", "--config.file"],
+        vec!["check", "config"],
+    ] {
+        let path = config.to_str().expect("is text");
+        let output = run(&[arguments, vec![path]].concat());
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        for want in [
+            "edge.yml:2:3: unknown key \"scrape_intervall\"; did you mean \"scrape_interval\"?",
+            "none.yml",
+            "edge.yml:6:",
+            "edge.yml:9:",
+            "broken-rules.yml:5:",
+        ] {
+            assert!(errors.contains(want), "{want:?} is not in:\n{errors}");
+        }
+    }
+}
+
+#[test]
+fn unusable_arguments_are_refused() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+    let address = format!("--web.listen-address={}", taken.local_addr().expect("has an address"));
+    let cases: [(&[&str], &str); 6] = [
+        (&["central", &address], "choose another port"),
+        (&["central", "--web.listen-address=nonsense"], "HOST:PORT"),
+        (&["central", "--web.listen-address=127.0.0.1:0", "--config.file=/nonexistent.yml"], "/nonexistent.yml: cannot read the file"),
+        (&["central", "--web.listen-address=127.0.0.1:0", "--web.external-url=here"], "--web.external-url"),
+        (&["alerts", "--web.listen-address=127.0.0.1:0", "--config.file=/nonexistent.yml"], "/nonexistent.yml: cannot read the file"),
+        (&["edge", "--storage.retention.time=long"], "not a duration"),
+    ];
+    for (arguments, want) in cases {
+        let output = run(arguments);
+        let errors = text(&output.stderr);
+        assert!(!output.status.success() && errors.contains(want), "{arguments:?}: {errors}");
+    }
+}
+
+#[test]
+fn every_command_explains_itself() {
+    for command in ["edge", "cascade", "central", "alerts", "demo", "simulate", "check"] {
+        let output = run(&[command, "--help"]);
+        assert!(output.status.success() && text(&output.stdout).contains("Usage: highwater"), "{command}");
+    }
+    assert!(text(&run(&["--version"]).stdout).starts_with("highwater "));
+}
+
+#[test]
+fn every_example_is_valid() {
+    let deploy = crate::harness::root().join("deploy");
+    let shown = |name: &str| deploy.join(name).display().to_string();
+    for arguments in [
+        vec!["check".to_owned(), "config".to_owned(), shown("edge.yml"), shown("cascade.yml"), shown("central.yml")],
+        vec!["check".to_owned(), "rules".to_owned(), shown("rules/edge.yml"), shown("rules/cascade.yml"), shown("rules/central.yml")],
+    ] {
+        let output = run(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    }
+}
+
+async fn get(port: u16, path: &str) -> Result<String, String> {
+    runtime::install_tls();
+    let answer = reqwest::get(format!("http://127.0.0.1:{port}{path}")).await.map_err(|e| e.to_string())?;
+    let ok = answer.status().is_success();
+    let body = answer.text().await.map_err(|e| e.to_string())?;
+    if ok { Ok(body) } else { Err(body) }
+}
+
+fn central(folder: &Folder, port: u16, format: &str, config: &Path) -> Process {
+    let mut command = Command::new(binary());
+    command.arg("central").arg(format!("--config.file={}", config.display()));
+    command.args([format!("--web.listen-address=127.0.0.1:{port}"), format!("--log.format={format}")]);
+    Process::start(&mut command, &folder.path().join("central.log"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reloads_on_hangup_and_on_request_and_ends_on_terminate() {
+    let (folder, port) = (Folder::new(), free_port());
+    let config = folder.write("central.yml", "global: {external_labels: {central: a}}\n");
+    let mut process = central(&folder, port, "json", &config);
+    until("readiness", || get(port, "/-/ready")).await;
+    assert!(get(port, "/-/healthy").await.is_ok());
+
+    folder.write("central.yml", "global: {external_labels: {central: b}}\n");
+    process.signal("HUP");
+    until("the new configuration", || async {
+        get(port, "/api/v1/status/config").await.and_then(|c| if c.contains("central: b") { Ok(()) } else { Err(c) })
+    })
+    .await;
+
+    folder.write("central.yml", "nonsense: 1\n");
+    let client = reqwest::Client::new();
+    let refused = client.post(format!("http://127.0.0.1:{port}/-/reload")).send().await.expect("answers");
+    assert_eq!(refused.status(), 500);
+    assert!(refused.text().await.expect("is text").contains("unknown key \"nonsense\""));
+    let metrics = get(port, "/metrics").await.expect("answers");
+    assert!(metrics.contains("highwater_config_last_reload_successful 0"), "{metrics}");
+    assert!(get(port, "/api/v1/status/config").await.expect("answers").contains("central: b"));
+
+    process.signal("TERM");
+    assert!(process.ended().await.success());
+    let log = std::fs::read_to_string(folder.path().join("central.log")).expect("there is a log");
+    assert!(log.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "not JSON: {log}");
+}
