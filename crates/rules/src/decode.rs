@@ -75,15 +75,15 @@ impl<'e> Decoder<'e> {
                 node.problem("one of record and alert must be set; add the one that is meant");
                 None
             }
-            (Some(record), None) => record_name(&record).map(|name| (name, false)),
-            (None, Some(alert)) => alert_name(&alert).map(|name| (name, true)),
+            (Some(record), None) => record_name(&record),
+            (None, Some(alert)) => alert_name(&alert),
         };
         let is_alerting = alert.is_some();
         let settings = if is_alerting { alert_settings(&fields) } else { refuse_alert_settings(&fields) };
         let reader = if is_alerting { as_template } else { as_literal };
         let own = fields.get("labels").map(|n| pairs(&n, "label", reader)).unwrap_or_default();
         fields.finish();
-        let (name, _) = named?;
+        let name = named?;
         let kind = if is_alerting { RuleKind::Alerting(settings) } else { RuleKind::Recording };
         Some(Rule { name, query: query?, labels: merged(shared, own, is_alerting), kind, line: node.line() })
     }

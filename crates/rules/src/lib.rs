@@ -34,3 +34,4 @@ pub use file::{GroupDefaults, RuleFile, expand_pattern};
 pub use group::{Context, Evaluation, External, GroupState, RuleError, RuleFailure};
 pub use rule::{AlertSettings, Group, Rule, RuleKind};
 pub use template::{Template, TemplateError};
+pub use text::rfc3339;
