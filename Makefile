@@ -27,8 +27,8 @@ lint: ## Formatting, clippy, shell scripts
 fmt: ## Format the code
 	$(CARGO) fmt --all
 
-bench: build ## Measure and print a table (see docs/benchmarks.md)
-	@scripts/bench
+bench: build ## Measure against the peers that are installed and print a table
+	$(CARGO) bench --locked --package tests --bench table
 
 clean: ## Remove what was built
 	$(CARGO) clean

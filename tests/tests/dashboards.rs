@@ -92,11 +92,15 @@ async fn small_fleet(folder: &Folder, supervisor: &Supervisor) -> (edge::App, ca
     serve(supervisor, "simulator", listener, fleet.router(), ServerLimits::default());
 
     let global = |labels: &str| {
-        format!("global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s, external_labels: {{{labels}}}}}\n")
+        format!(
+            "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s, external_labels: {{{labels}}}}}\n"
+        )
     };
     let rules = |tier: &str| format!("rule_files: ['{}']\n", root().join(format!("deploy/rules/{tier}.yml")).display());
     let upwards = |address: SocketAddr| {
-        format!("remote_write: [{{url: 'http://{address}/api/v1/write', queue_config: {{batch_send_deadline: 200ms}}}}]\n")
+        format!(
+            "remote_write: [{{url: 'http://{address}/api/v1/write', queue_config: {{batch_send_deadline: 200ms}}}}]\n"
+        )
     };
     let central = start::<central::Central>(Some(folder.write("central.yml", &(global("") + &rules("central"))))).await;
     let text = global("region: region-a") + &rules("cascade") + &upwards(central.address());

@@ -76,7 +76,8 @@ impl Element {
 pub async fn api(address: SocketAddr, path: &str, parameters: &[(&str, &str)]) -> Result<serde_json::Value, String> {
     runtime::install_tls();
     let client = reqwest::Client::new();
-    let request = client.get(format!("http://{address}/api/v1/{path}")).query(parameters).timeout(Duration::from_secs(10));
+    let request =
+        client.get(format!("http://{address}/api/v1/{path}")).query(parameters).timeout(Duration::from_secs(10));
     let text = async { request.send().await?.text().await }.await.map_err(|e| e.to_string())?;
     let answer: serde_json::Value = serde_json::from_str(&text).map_err(|e| format!("{e}: {text}"))?;
     match answer["status"].as_str() {

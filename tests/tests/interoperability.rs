@@ -6,7 +6,10 @@ use crate::harness::{DEADLINE, Folder, Process, free_port, query_some, start, un
 
 /// The whole of promtool's output, or what it complained about.
 async fn promtool<const N: usize>(arguments: [&str; N]) -> Result<String, String> {
-    let output = Command::new("promtool").args(arguments).output().map_err(|e| format!("promtool: {e}; run `make test-peers`"))?;
+    let output = Command::new("promtool")
+        .args(arguments)
+        .output()
+        .map_err(|e| format!("promtool: {e}; run `make test-peers`"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() && !text.trim().is_empty() {
         Ok(text)
@@ -58,7 +61,8 @@ fn check_metrics(metrics: &str) -> String {
     use std::io::Write;
     let mut command = Command::new("promtool");
     command.args(["check", "metrics"]).stdin(std::process::Stdio::piped());
-    let mut child = command.stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().expect("starts");
+    let mut child =
+        command.stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().expect("starts");
     child.stdin.take().expect("is piped").write_all(metrics.as_bytes()).expect("writes");
     let output = child.wait_with_output().expect("ends");
     let text = [output.stdout, output.stderr].concat();

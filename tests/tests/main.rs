@@ -1,4 +1,5 @@
 //! Everything that needs more than one block, in one binary, so that it links once.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on should stop with the reason")]
 
 mod architecture;
 mod dashboards;

@@ -50,9 +50,15 @@ fn unusable_arguments_are_refused() {
     let cases: [(&[&str], &str); 6] = [
         (&["central", &address], "choose another port"),
         (&["central", "--web.listen-address=nonsense"], "HOST:PORT"),
-        (&["central", "--web.listen-address=127.0.0.1:0", "--config.file=/nonexistent.yml"], "/nonexistent.yml: cannot read the file"),
+        (
+            &["central", "--web.listen-address=127.0.0.1:0", "--config.file=/nonexistent.yml"],
+            "/nonexistent.yml: cannot read the file",
+        ),
         (&["central", "--web.listen-address=127.0.0.1:0", "--web.external-url=here"], "--web.external-url"),
-        (&["alerts", "--web.listen-address=127.0.0.1:0", "--config.file=/nonexistent.yml"], "/nonexistent.yml: cannot read the file"),
+        (
+            &["alerts", "--web.listen-address=127.0.0.1:0", "--config.file=/nonexistent.yml"],
+            "/nonexistent.yml: cannot read the file",
+        ),
         (&["edge", "--storage.retention.time=long"], "not a duration"),
     ];
     for (arguments, want) in cases {
@@ -77,7 +83,13 @@ fn every_example_is_valid() {
     let shown = |name: &str| deploy.join(name).display().to_string();
     for arguments in [
         vec!["check".to_owned(), "config".to_owned(), shown("edge.yml"), shown("cascade.yml"), shown("central.yml")],
-        vec!["check".to_owned(), "rules".to_owned(), shown("rules/edge.yml"), shown("rules/cascade.yml"), shown("rules/central.yml")],
+        vec![
+            "check".to_owned(),
+            "rules".to_owned(),
+            shown("rules/edge.yml"),
+            shown("rules/cascade.yml"),
+            shown("rules/central.yml"),
+        ],
     ] {
         let output = run(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
         assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));

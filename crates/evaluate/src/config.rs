@@ -34,10 +34,10 @@ impl EvaluationConfig {
         let mut rule_files = Vec::new();
         for item in fields.items("rule_files") {
             let Some(path) = item.path() else { continue };
-            if let Err(message) = expand_pattern(&path) {
-                item.problem(message);
+            match expand_pattern(&path) {
+                Ok(_) => rule_files.push(path),
+                Err(message) => item.problem(message),
             }
-            rule_files.push(path);
         }
         let alerting = fields.get("alerting").map(|n| AlertingConfig::decode(&n)).unwrap_or_default();
         Self { rule_files, alerting }

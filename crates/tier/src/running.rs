@@ -135,7 +135,7 @@ impl Tier {
             storage: self.queryable(),
             sink,
             notifier: Some(notifier.clone()),
-            external: External { labels: self.external_labels(), url: self.external_url.clone() },
+            external: self.external(),
             pool: CpuPool::new(cores(), MAX_WAITING_GROUPS),
         };
         let groups = std::mem::take(&mut self.settings.groups);
@@ -243,6 +243,10 @@ impl Tier {
         })?)
     }
 
+    fn external(&self) -> External {
+        External { labels: self.external_labels(), url: self.external_url.clone() }
+    }
+
     fn queryable(&self) -> Arc<dyn Queryable> {
         self.head.clone()
     }
@@ -265,7 +269,7 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// The URL under which others reach this process: as given, or this machine's name and port.
+/// The URL under which others reach this process, without a slash at its end: as given, or this machine's name and port.
 fn external_url(given: Option<&str>, address: SocketAddr) -> Result<String, BuildError> {
     let text = match given {
         Some(url) => url.to_owned(),
@@ -278,7 +282,7 @@ fn external_url(given: Option<&str>, address: SocketAddr) -> Result<String, Buil
         None => Err(wrong("it does not begin with http:// or https://".to_owned())),
         Some(rest) if rest.trim_start_matches('/').is_empty() => Err(wrong("it has no host".to_owned())),
         Some(rest) if rest.contains(char::is_whitespace) => Err(wrong("it contains white space".to_owned())),
-        Some(_) => Ok(text),
+        Some(_) => Ok(text.trim_end_matches('/').to_owned()),
     }
 }
 
