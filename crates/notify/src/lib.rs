@@ -11,8 +11,16 @@
 //! Non-goals: no routing, no grouping, no retry, no state about what was sent.
 
 mod decode;
+mod dingtalk;
+mod email;
+mod http;
 mod integration;
 mod notification;
+mod render;
+mod secret;
+mod sms;
+mod template;
+mod webhook;
 
 pub use decode::{Delivery, decode_receivers};
 pub use integration::{Integration, Receiver, SendError};

@@ -58,6 +58,9 @@ pub struct Notification {
 /// Two routers that repeat the same state within one slot say the same thing; a later repetition is a new message.
 const REPEAT_SLOT_MS: i64 = 60_000;
 
+/// So many alerts are spelled out where a template fails; the template may fail because there are so many.
+const MAX_PLAIN_ALERTS: usize = 100;
+
 impl Notification {
     /// `firing` when any alert fires, otherwise `resolved`.
     pub fn status(&self) -> &'static str {
@@ -123,14 +126,15 @@ impl Notification {
     /// What is sent where a template fails: everything a person needs, in plain text.
     pub(crate) fn plain_text(&self) -> String {
         let mut out = self.plain_title();
-        for alert in &self.alerts {
+        for alert in self.alerts.iter().take(MAX_PLAIN_ALERTS) {
             out.push_str(&format!("\n\n[{}] {}", alert.status(), alert.labels));
             for (name, value) in &alert.annotations {
                 out.push_str(&format!("\n{name}: {value}"));
             }
         }
-        if self.truncated_alerts > 0 {
-            out.push_str(&format!("\n\nand {} more alerts", self.truncated_alerts));
+        let more = self.alerts.len().saturating_sub(MAX_PLAIN_ALERTS) as u64 + self.truncated_alerts;
+        if more > 0 {
+            out.push_str(&format!("\n\nand {more} more alerts"));
         }
         if !self.external_url.is_empty() {
             out.push_str(&format!("\n\n{}", self.external_url));
