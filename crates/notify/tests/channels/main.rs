@@ -1,5 +1,7 @@
 //! Every channel end to end: a receiver as alertmanager.yml writes it, sending to a stand-in that checks what arrives.
 
+#![allow(clippy::expect_used, reason = "helpers of tests are not marked as tests")]
+
 mod config_file;
 mod dingtalk;
 mod email;
