@@ -1,0 +1,88 @@
+//! Alertmanager's API v2, and a status page for people.
+
+mod alerts;
+mod filter;
+mod page;
+mod silences;
+mod status;
+mod time;
+
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use model::TimestampMs;
+
+use crate::cluster::Cluster;
+use crate::metrics::ApiMetrics;
+use crate::shared::Core;
+
+/// Larger bodies are refused.
+const MAX_BODY_BYTES: usize = 16 << 20;
+
+/// What handlers need.
+pub struct Api {
+    /// The state.
+    pub core: Arc<Core>,
+    /// The peers.
+    pub cluster: Arc<Cluster>,
+    /// Counters.
+    pub metrics: ApiMetrics,
+    /// When the process started.
+    pub started_at: TimestampMs,
+}
+
+/// Every endpoint of the API, and `/`.
+pub fn router(api: Arc<Api>) -> Router {
+    let v2 = Router::new()
+        .route("/status", get(status::status))
+        .route("/receivers", get(status::receivers))
+        .route("/alerts", get(alerts::list).post(alerts::post))
+        .route("/alerts/groups", get(alerts::groups))
+        .route("/silences", get(silences::list).post(silences::post))
+        .route("/silence/{id}", get(silences::get).delete(silences::delete))
+        .fallback(async || (StatusCode::NOT_FOUND, Json("there is no such endpoint in API v2")))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn(cross_origin));
+    Router::new().route("/", get(page::page)).nest("/api/v2", v2).with_state(api)
+}
+
+/// Lets pages of other origins (Grafana, karma, dashboards) call the API, as Alertmanager does.
+async fn cross_origin(request: Request, next: Next) -> Response {
+    let mut response =
+        if request.method() == Method::OPTIONS { StatusCode::OK.into_response() } else { next.run(request).await };
+    let headers = [
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "Accept, Authorization, Content-Type, Origin"),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, DELETE, OPTIONS"),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Date"),
+        (header::CACHE_CONTROL, "no-cache, no-store, must-revalidate"),
+    ];
+    for (name, value) in headers {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// A request that cannot be answered; the body is the reason as a JSON string, as in Alertmanager.
+struct Refusal(StatusCode, String);
+
+impl Refusal {
+    fn bad_request(reason: impl ToString) -> Self {
+        Self(StatusCode::BAD_REQUEST, reason.to_string())
+    }
+
+    fn internal(reason: impl ToString) -> Self {
+        Self(StatusCode::INTERNAL_SERVER_ERROR, reason.to_string())
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.0, Json(self.1)).into_response()
+    }
+}

@@ -1,0 +1,322 @@
+//! From a group that is due to people: inhibit, mute time, silence, and then for each integration: wait for the peers'
+//! turn, compare with the log, send with retry, log. [`Pipeline::run`] reads in that order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use model::TimestampMs;
+use notify::{Alert, Integration, Notification, SendError};
+use runtime::Stop;
+use tokio::time::Instant;
+
+use crate::cluster::{Cluster, random_u64};
+use crate::engine::alert::AlertRecord;
+use crate::engine::dedup::{GroupState, LogEntry, LogKey, Reason};
+use crate::engine::route::RouteOptions;
+use crate::engine::state::Flush;
+use crate::metrics::{FailureReason, NotificationMetrics};
+use crate::shared::Core;
+
+/// A flush gets at least so long, however short the group's interval is.
+const MIN_TIME: Duration = Duration::from_secs(10);
+const FIRST_BACKOFF: Duration = Duration::from_millis(500);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+/// A claim is renewed so often while a send takes its time.
+const RENEW_CLAIM: Duration = Duration::from_secs(5);
+
+/// What a flush needs.
+pub struct Pipeline {
+    /// The state.
+    pub core: Arc<Core>,
+    /// The peers.
+    pub cluster: Arc<Cluster>,
+    /// Counters.
+    pub metrics: NotificationMetrics,
+    /// Where people find this router.
+    pub external_url: String,
+}
+
+/// What ends the work on one integration without success.
+enum Unfinished {
+    /// It failed; the next flush tries again.
+    Failed(FailureReason, String),
+    /// The router stops; after its start, or at a peer, the work goes on.
+    Stopping,
+}
+
+struct Job<'a> {
+    flush: &'a Flush,
+    route: &'a RouteOptions,
+    alerts: &'a [Arc<AlertRecord>],
+    state: GroupState,
+    integration: &'a dyn Integration,
+    key: LogKey,
+}
+
+impl Pipeline {
+    /// Brings one group to its receiver. True when nothing remains to be said, also when nothing had to be; otherwise
+    /// the next flush of the group tries again, since nothing was logged.
+    pub async fn run(&self, flush: &Flush, stop: &Stop) -> bool {
+        let Some(route) = flush.config.routes.get(flush.id.0).map(|r| &r.options) else { return true };
+        let alerts = self.without_inhibited(flush);
+        let alerts = self.unless_muted(flush, route, alerts);
+        let alerts = self.without_silenced(flush, alerts);
+        let Some(receiver) = flush.config.receivers.get(&route.receiver).filter(|_| !alerts.is_empty()) else {
+            return true;
+        };
+        tokio::select! {
+            () = self.cluster.wait_settled() => {}
+            () = stop.requested() => return false,
+        }
+        let wait = self.cluster.turn_wait();
+        let deadline = Instant::now() + route.group_interval.max(MIN_TIME) + wait;
+        let state = group_state(&alerts, flush.now);
+        let jobs = receiver.integrations.iter().map(|integration| {
+            let key = LogKey {
+                group_key: flush.key.clone(),
+                receiver: receiver.name.clone(),
+                integration: integration.kind().to_owned(),
+                index: integration.index(),
+            };
+            Job { flush, route, alerts: &alerts, state: state.clone(), integration: integration.as_ref(), key }
+        });
+        let jobs: Vec<_> = jobs.collect();
+        let done = join_all(jobs.iter().map(|job| self.notify(job, wait, deadline, stop))).await;
+        done.into_iter().all(|ok| ok)
+    }
+
+    fn without_inhibited(&self, flush: &Flush) -> Vec<Arc<AlertRecord>> {
+        let state = self.core.state.lock();
+        let speaks = |a: &&Arc<AlertRecord>| state.inhibited_by(&a.labels, flush.now).is_empty();
+        let alerts: Vec<_> = flush.alerts.iter().filter(speaks).cloned().collect();
+        self.count_suppressed("inhibition", flush.alerts.len() - alerts.len());
+        alerts
+    }
+
+    fn unless_muted(
+        &self,
+        flush: &Flush,
+        route: &RouteOptions,
+        alerts: Vec<Arc<AlertRecord>>,
+    ) -> Vec<Arc<AlertRecord>> {
+        if flush.config.muted_by(route, flush.now).is_empty() {
+            return alerts;
+        }
+        self.count_suppressed("mute_time_interval", alerts.len());
+        Vec::new()
+    }
+
+    fn without_silenced(&self, flush: &Flush, alerts: Vec<Arc<AlertRecord>>) -> Vec<Arc<AlertRecord>> {
+        let state = self.core.state.lock();
+        let before = alerts.len();
+        let speaks = |a: &Arc<AlertRecord>| state.silences.silenced_by(&a.labels, flush.now).is_empty();
+        let alerts: Vec<_> = alerts.into_iter().filter(speaks).collect();
+        self.count_suppressed("silence", before - alerts.len());
+        alerts
+    }
+
+    fn count_suppressed(&self, reason: &str, count: usize) {
+        self.metrics.suppressed.with_label_values(&[reason]).inc_by(count as u64);
+    }
+
+    /// One integration: waits for its turn, then tries until it is done or the deadline passes.
+    async fn notify(&self, job: &Job<'_>, wait: Duration, deadline: Instant, stop: &Stop) -> bool {
+        let outcome = if wait.is_zero() || stop.sleep(wait).await {
+            self.deliver_before(job, deadline, stop).await
+        } else {
+            Err(Unfinished::Stopping)
+        };
+        match outcome {
+            Ok(()) => true,
+            Err(Unfinished::Stopping) => false,
+            Err(Unfinished::Failed(reason, error)) => {
+                self.metrics.failed.with_label_values(&[job.integration.kind(), reason.as_str()]).inc();
+                let LogKey { group_key, receiver, integration, index } = &job.key;
+                tracing::error!(
+                    receiver,
+                    integration,
+                    index,
+                    group_key,
+                    error,
+                    "notification failed; the next flush tries again"
+                );
+                false
+            }
+        }
+    }
+
+    async fn deliver_before(&self, job: &Job<'_>, deadline: Instant, stop: &Stop) -> Result<(), Unfinished> {
+        match tokio::time::timeout_at(deadline, self.deliver(job, deadline, stop)).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                self.cluster.release(&job.key).await;
+                Err(Unfinished::Failed(FailureReason::Deadline, "the time until the next flush ran out".to_owned()))
+            }
+        }
+    }
+
+    /// Before every attempt the log is read again: a peer may have sent meanwhile.
+    async fn deliver(&self, job: &Job<'_>, deadline: Instant, stop: &Stop) -> Result<(), Unfinished> {
+        let kind = job.integration.kind();
+        let mut backoff = FIRST_BACKOFF;
+        let mut counted = false;
+        loop {
+            self.cluster.wait_unclaimed(&job.key).await;
+            let reason = self.reason(job);
+            if !reason.is_needed() {
+                return Ok(());
+            }
+            let Some(notification) = self.notification(job, reason) else {
+                // Nothing this channel wants to hear of, but the next flush must know that it was considered.
+                self.log(job);
+                return Ok(());
+            };
+            if stop.is_requested() {
+                return Err(Unfinished::Stopping);
+            }
+            let mut pause = jittered(backoff);
+            if self.cluster.claim(&job.key).await {
+                if !std::mem::replace(&mut counted, true) {
+                    self.metrics.notifications.with_label_values(&[kind]).inc();
+                }
+                match self.attempt(job, &notification).await {
+                    Ok(()) => {
+                        self.log(job);
+                        tracing::info!(
+                            receiver = job.key.receiver,
+                            integration = kind,
+                            group_key = job.key.group_key,
+                            alerts = notification.alerts.len(),
+                            reason = reason.as_str(),
+                            "notified"
+                        );
+                        return Ok(());
+                    }
+                    Err(error) => {
+                        self.cluster.release(&job.key).await;
+                        pause = pause_after(error, pause)?;
+                        backoff = backoff.mul_f64(1.5).min(LONGEST_BACKOFF);
+                    }
+                }
+            }
+            if Instant::now() + pause >= deadline {
+                let text = "the channel kept failing until the next flush".to_owned();
+                return Err(Unfinished::Failed(FailureReason::Server, text));
+            }
+            if !stop.sleep(pause).await {
+                return Err(Unfinished::Stopping);
+            }
+        }
+    }
+
+    fn reason(&self, job: &Job<'_>) -> Reason {
+        let state = self.core.state.lock();
+        let send_resolved = job.integration.send_resolved();
+        Reason::decide(state.log.get(&job.key), &job.state, send_resolved, job.route.repeat_interval, job.flush.now)
+    }
+
+    /// What the channel is told; `None` where only resolved alerts are left and it does not want those.
+    fn notification(&self, job: &Job<'_>, reason: Reason) -> Option<Notification> {
+        let alerts = job.alerts.iter().map(|a| notification_alert(a, job.flush.now));
+        let alerts: Vec<_> = alerts.filter(|a| !a.resolved || job.integration.send_resolved()).collect();
+        if alerts.is_empty() {
+            return None;
+        }
+        Some(Notification {
+            receiver: job.key.receiver.clone(),
+            group_key: job.flush.key.clone(),
+            group_labels: job.flush.id.1.clone(),
+            alerts,
+            external_url: self.external_url.clone(),
+            truncated_alerts: 0,
+            repeat: reason == Reason::Repeat,
+            now: job.flush.now,
+        })
+    }
+
+    /// One attempt; the claim is renewed while it takes its time.
+    async fn attempt(&self, job: &Job<'_>, notification: &Notification) -> Result<(), SendError> {
+        let kind = job.integration.kind();
+        self.metrics.requests.with_label_values(&[kind]).inc();
+        let started = Instant::now();
+        let sending = job.integration.send(notification);
+        tokio::pin!(sending);
+        let result = loop {
+            tokio::select! {
+                result = &mut sending => break result,
+                () = tokio::time::sleep(RENEW_CLAIM) => { self.cluster.claim(&job.key).await; }
+            }
+        };
+        self.metrics.latency.with_label_values(&[kind]).observe(started.elapsed().as_secs_f64());
+        if let Err(error) = &result {
+            self.metrics.requests_failed.with_label_values(&[kind]).inc();
+            let LogKey { group_key, receiver, integration, index } = &job.key;
+            tracing::warn!(receiver, integration, index, group_key, %error, "an attempt to notify failed");
+        }
+        result
+    }
+
+    fn log(&self, job: &Job<'_>) {
+        let now = runtime::now();
+        let entry = LogEntry::new(job.key.clone(), job.state.clone(), now, job.route.repeat_interval);
+        self.core.state.lock().log.merge(entry, now);
+        self.cluster.sent(&job.key);
+    }
+}
+
+fn group_state(alerts: &[Arc<AlertRecord>], now: TimestampMs) -> GroupState {
+    let (resolved, firing): (Vec<_>, Vec<_>) = alerts.iter().partition(|a| a.resolved_at(now));
+    let sorted = |alerts: Vec<&Arc<AlertRecord>>| {
+        let mut fingerprints: Vec<u64> = alerts.into_iter().map(|a| a.fingerprint()).collect();
+        fingerprints.sort_unstable();
+        fingerprints
+    };
+    GroupState { firing: sorted(firing), resolved: sorted(resolved) }
+}
+
+fn notification_alert(alert: &AlertRecord, now: TimestampMs) -> Alert {
+    Alert {
+        labels: alert.labels.clone(),
+        annotations: alert.annotations.clone(),
+        starts_at: alert.starts_at,
+        ends_at: alert.ends_at,
+        generator_url: alert.generator_url.clone(),
+        resolved: alert.resolved_at(now),
+    }
+}
+
+/// How long to pause before another attempt, or that there is no point in one.
+fn pause_after(error: SendError, pause: Duration) -> Result<Duration, Unfinished> {
+    match error {
+        SendError::Retry { after, .. } => Ok(after.map_or(pause, |after| after.max(pause))),
+        SendError::Permanent { reason } => Err(Unfinished::Failed(FailureReason::Client, reason)),
+    }
+}
+
+/// Between half and one and a half times as long, so that peers and groups do not try in step.
+fn jittered(backoff: Duration) -> Duration {
+    let fraction = (random_u64() >> 11) as f64 / (1u64 << 53) as f64;
+    backoff.mul_f64(0.5 + fraction)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_honour_what_the_service_asks_for() {
+        let second = Duration::from_secs(1);
+        let retry = |after| SendError::Retry { after, reason: String::new() };
+        let cases = [(None, 1), (Some(second * 5), 5), (Some(Duration::from_millis(1)), 1)];
+        for (after, want) in cases {
+            let pause = pause_after(retry(after), second).ok();
+            assert_eq!(pause, Some(second * want));
+        }
+        assert!(pause_after(SendError::Permanent { reason: String::new() }, second).is_err());
+        for _ in 0..1000 {
+            let pause = jittered(second);
+            assert!(pause >= second / 2 && pause <= second * 3 / 2, "{pause:?}");
+        }
+    }
+}
