@@ -57,7 +57,7 @@ pub async fn until<T, F: Future<Output = Result<T, String>>>(what: &str, mut att
     }
 }
 
-/// One element of an instant vector.
+/// One series of an answer with one sample.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Element {
     pub labels: BTreeMap<String, String>,
@@ -86,18 +86,19 @@ pub async fn api(address: SocketAddr, path: &str, parameters: &[(&str, &str)]) -
     }
 }
 
-/// An instant query whose result is a vector.
+/// An instant query. Of a range selector's result, the last sample of each series.
 pub async fn query(address: SocketAddr, expression: &str) -> Result<Vec<Element>, String> {
     let data = api(address, "query", &[("query", expression)]).await?;
     let element = |item: &serde_json::Value| {
         let labels = item["metric"].as_object().into_iter().flatten();
+        let sample = item["values"].as_array().map_or(&item["value"], |all| &all[all.len() - 1]);
         Some(Element {
             labels: labels.map(|(n, v)| (n.clone(), v.as_str().unwrap_or_default().to_owned())).collect(),
-            time: item["value"][0].as_f64()?,
-            value: item["value"][1].as_str()?.parse().ok()?,
+            time: sample[0].as_f64()?,
+            value: sample[1].as_str()?.parse().ok()?,
         })
     };
-    let items = data["result"].as_array().ok_or_else(|| format!("{expression}: not a vector: {data}"))?;
+    let items = data["result"].as_array().ok_or_else(|| format!("{expression}: not a list of series: {data}"))?;
     Ok(items.iter().filter_map(element).collect())
 }
 

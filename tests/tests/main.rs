@@ -3,6 +3,7 @@
 
 mod architecture;
 mod dashboards;
+mod end_to_end;
 mod harness;
 mod interoperability;
 mod processes;
