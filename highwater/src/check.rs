@@ -32,7 +32,8 @@ pub fn run(command: CheckCommand) -> Result<()> {
         }),
         CheckCommand::Alerts { files } => check(files, |file| {
             let loaded = alerts::Config::load(file)?;
-            Ok((format!("{} receivers", loaded.receiver_count()), Vec::new()))
+            let names: Vec<&str> = loaded.receivers().collect();
+            Ok((format!("receivers {}", names.join(", ")), Vec::new()))
         }),
     }
 }

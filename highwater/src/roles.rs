@@ -32,7 +32,7 @@ pub fn run_alerts(args: AlertsArgs) -> Result<()> {
     init_logging(args.log.level, args.log.format);
     block_on(async {
         let mut app = alerts::App::build(alerts::Options {
-            config_file: args.config_file,
+            config_file: Some(args.config_file),
             storage_path: args.storage_path,
             listen_address: args.listen_address,
             external_url: args.external_url,
@@ -41,8 +41,8 @@ pub fn run_alerts(args: AlertsArgs) -> Result<()> {
             cluster_peer_timeout: args.cluster_peer_timeout,
         })
         .await?;
-        app.start()?;
-        let asked = run_until_stopped(app.lifecycle()).await;
+        app.start();
+        let asked = run_until_stopped(&app.lifecycle()).await;
         app.stop(STOP_WITHIN).await;
         asked.context("cannot listen for signals")
     })

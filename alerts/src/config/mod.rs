@@ -48,6 +48,11 @@ impl Config {
         Self::load_with(path, &Delivery::default())
     }
 
+    /// The receivers' names, in order.
+    pub fn receivers(&self) -> impl Iterator<Item = &str> {
+        self.receivers.keys().map(String::as_str)
+    }
+
     /// Reads a file for a router whose receivers share `delivery`.
     pub(crate) fn load_with(path: &Path, delivery: &Delivery) -> Result<Self, Problems> {
         Self::decode(Document::load(path)?, delivery)
