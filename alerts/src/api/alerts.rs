@@ -32,7 +32,7 @@ pub(super) struct ShownAlert {
     status: ShownStatus,
     #[serde(rename = "updatedAt")]
     updated_at: String,
-    #[serde(rename = "generatorURL")]
+    #[serde(rename = "generatorURL", skip_serializing_if = "String::is_empty")]
     generator_url: String,
     labels: Labels,
 }
@@ -180,7 +180,7 @@ struct PostedAlert {
 /// Takes alerts. What is valid and has room is kept; if anything was not, the answer names every reason.
 pub(super) async fn post(State(api): State<Arc<Api>>, body: Bytes) -> Result<StatusCode, Refusal> {
     let posted: Vec<Value> = serde_json::from_slice(&body)
-        .map_err(|e| Refusal::bad_request(format!("the body is not a JSON list of alerts: {e}")))?;
+        .map_err(|e| Refusal::malformed(format!("the body is not a JSON list of alerts: {e}")))?;
     let now = runtime::now();
     let resolve_timeout = api.core.state.lock().config.resolve_timeout;
     let resolve_timeout_ms = i64::try_from(resolve_timeout.as_millis()).unwrap_or(i64::MAX);
@@ -212,7 +212,7 @@ pub(super) async fn post(State(api): State<Arc<Api>>, body: Bytes) -> Result<Sta
         return Ok(StatusCode::OK);
     }
     tracing::warn!(refused = reasons.len(), first = reasons.first(), "alerts were not taken");
-    Err(Refusal(status, reasons.join("; ")))
+    Err(Refusal::of(status, reasons.join("; ")))
 }
 
 /// Fills in what a sender may leave out, as Alertmanager does.

@@ -9,13 +9,14 @@ mod time;
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, OriginalUri, Request};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use axum::{Json, Router};
 use model::TimestampMs;
+use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 use crate::metrics::ApiMetrics;
@@ -45,10 +46,21 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/alerts/groups", get(alerts::groups))
         .route("/silences", get(silences::list).post(silences::post))
         .route("/silence/{id}", get(silences::get).delete(silences::delete))
-        .fallback(async || (StatusCode::NOT_FOUND, Json("there is no such endpoint in API v2")))
+        .fallback(no_such_endpoint)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn(cross_origin));
-    Router::new().route("/", get(page::page)).nest("/api/v2", v2).with_state(api)
+    Router::new().route("/", get(page::page)).nest("/api/v2", v2).route("/api/v1/{*rest}", any(gone)).with_state(api)
+}
+
+async fn no_such_endpoint(uri: OriginalUri) -> (StatusCode, Json<Value>) {
+    let message = format!("path {} was not found", uri.path());
+    (StatusCode::NOT_FOUND, Json(json!({ "code": 404, "message": message })))
+}
+
+/// API v1 is gone from Alertmanager too; who still calls it learns what to do.
+async fn gone() -> (StatusCode, Json<Value>) {
+    let error = "API v1 is not served; use the same endpoint of /api/v2 (in prometheus.yml: api_version: v2)";
+    (StatusCode::GONE, Json(json!({ "status": "deprecated", "error": error })))
 }
 
 /// Lets pages of other origins (Grafana, karma, dashboards) call the API, as Alertmanager does.
@@ -68,16 +80,31 @@ async fn cross_origin(request: Request, next: Next) -> Response {
     response
 }
 
-/// A request that cannot be answered; the body is the reason as a JSON string, as in Alertmanager.
-struct Refusal(StatusCode, String);
+/// A request that cannot be answered. The body is Alertmanager's: the reason as a JSON string, or, where the request
+/// does not have the shape of the API, an object with a code.
+struct Refusal(StatusCode, Value);
 
 impl Refusal {
+    fn of(status: StatusCode, reason: impl ToString) -> Self {
+        Self(status, Value::String(reason.to_string()))
+    }
+
     fn bad_request(reason: impl ToString) -> Self {
-        Self(StatusCode::BAD_REQUEST, reason.to_string())
+        Self::of(StatusCode::BAD_REQUEST, reason)
+    }
+
+    /// The body is not what can be read at all.
+    fn malformed(reason: impl ToString) -> Self {
+        Self(StatusCode::BAD_REQUEST, json!({ "code": 400, "message": reason.to_string() }))
+    }
+
+    /// A field is missing (602) or too short (612).
+    fn unprocessable(code: u16, reason: impl ToString) -> Self {
+        Self(StatusCode::UNPROCESSABLE_ENTITY, json!({ "code": code, "message": reason.to_string() }))
     }
 
     fn internal(reason: impl ToString) -> Self {
-        Self(StatusCode::INTERNAL_SERVER_ERROR, reason.to_string())
+        Self::of(StatusCode::INTERNAL_SERVER_ERROR, reason)
     }
 }
 

@@ -83,37 +83,52 @@ pub(super) async fn delete(State(api): State<Arc<Api>>, Path(id): Path<String>) 
     StatusCode::OK
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
 struct PostedSilence {
-    #[serde(default)]
     id: Option<String>,
-    matchers: Vec<SilenceMatcher>,
-    starts_at: String,
-    ends_at: String,
-    created_by: String,
-    comment: String,
+    matchers: Option<Vec<SilenceMatcher>>,
+    starts_at: Option<String>,
+    ends_at: Option<String>,
+    created_by: Option<String>,
+    comment: Option<String>,
+}
+
+fn required<T>(name: &str, value: Option<T>) -> Result<T, Refusal> {
+    value.ok_or_else(|| Refusal::unprocessable(602, format!("{name} in body is required")))
+}
+
+impl PostedSilence {
+    fn into_record(self, now: TimestampMs) -> Result<SilenceRecord, Refusal> {
+        let time = |name: &str, text: Option<String>| {
+            let given = time::parse(text.as_deref()).map_err(|e| Refusal::malformed(format!("{name}: {e}")))?;
+            required(name, given)
+        };
+        let matchers = required("matchers", self.matchers)?;
+        if matchers.is_empty() {
+            return Err(Refusal::unprocessable(612, "matchers in body should have at least 1 items"));
+        }
+        Ok(SilenceRecord {
+            id: self.id.unwrap_or_default(),
+            matchers,
+            starts_at: time("startsAt", self.starts_at)?,
+            ends_at: time("endsAt", self.ends_at)?,
+            updated_at: now,
+            created_by: required("createdBy", self.created_by)?,
+            comment: required("comment", self.comment)?,
+        })
+    }
 }
 
 /// Makes or changes a silence.
 pub(super) async fn post(State(api): State<Arc<Api>>, body: Bytes) -> Result<Response, Refusal> {
     let posted: PostedSilence =
-        serde_json::from_slice(&body).map_err(|e| Refusal::bad_request(format!("not a silence: {e}")))?;
+        serde_json::from_slice(&body).map_err(|e| Refusal::malformed(format!("not a silence: {e}")))?;
     let now = runtime::now();
-    let given =
-        |name: &str, text: &str| time::parse(Some(text)).map_err(|e| Refusal::bad_request(format!("{name}: {e}")));
-    let wanted = SilenceRecord {
-        id: posted.id.unwrap_or_default(),
-        matchers: posted.matchers,
-        starts_at: given("startsAt", &posted.starts_at)?.unwrap_or(now),
-        ends_at: given("endsAt", &posted.ends_at)?.ok_or_else(|| Refusal::bad_request("endsAt is missing"))?,
-        updated_at: now,
-        created_by: posted.created_by,
-        comment: posted.comment,
-    };
+    let wanted = posted.into_record(now)?;
     let result = api.core.state.lock().silences.set(wanted, new_uuid(), now);
     let (id, changed) = result.map_err(|e| match e {
-        SilenceError::NotFound => Refusal(StatusCode::NOT_FOUND, e.to_string()),
+        SilenceError::NotFound => Refusal::of(StatusCode::NOT_FOUND, e),
         SilenceError::Invalid(_) | SilenceError::TooMany(_) => Refusal::bad_request(e),
     })?;
     changed.iter().for_each(|id| api.cluster.silence_changed(id));

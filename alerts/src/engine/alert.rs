@@ -119,7 +119,7 @@ impl AlertRecord {
     /// stands alone: the alert fires again.
     #[must_use]
     pub fn merged(&self, other: &Self) -> Self {
-        let (older, younger) = if other.updated_at < self.updated_at { (other, self) } else { (self, other) };
+        let (older, younger) = if other.age_key() < self.age_key() { (other, self) } else { (self, other) };
         let mut out = younger.clone();
         if !older.overlaps(younger) {
             return out;
@@ -133,8 +133,15 @@ impl AlertRecord {
         };
         if keep_older_end {
             out.ends_at = older.ends_at;
+            out.timeout = older.timeout;
         }
         out
+    }
+
+    /// The order of reports: by time, and of two at the same time the one that knows more comes last, so that routers
+    /// which merge in different orders agree.
+    fn age_key(&self) -> impl Ord + '_ {
+        (self.updated_at, !self.timeout, self.ends_at, self.starts_at, &self.annotations, &self.generator_url)
     }
 
     fn overlaps(&self, younger: &Self) -> bool {
@@ -252,6 +259,7 @@ impl AlertStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn record(starts_at: i64, ends_at: i64, updated_at: i64, timeout: bool) -> AlertRecord {
         AlertRecord {
@@ -282,6 +290,21 @@ mod tests {
             let merged = older.merged(&younger);
             assert_eq!((merged.starts_at.0, merged.ends_at.0), (starts_at, ends_at), "{what}");
             assert_eq!(merged, younger.merged(&older), "{what}: the order of arrival does not count");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn routers_that_merge_in_any_order_agree(
+            a in (0i64..5, 0i64..5, 0i64..3, any::<bool>()),
+            b in (0i64..5, 0i64..5, 0i64..3, any::<bool>()),
+        ) {
+            let make = |(start, span, updated, timeout): (i64, i64, i64, bool)| record(start, start + span, updated, timeout);
+            let (a, b) = (make(a), make(b));
+            let merged = a.merged(&b);
+            prop_assert_eq!(&merged, &b.merged(&a));
+            prop_assert_eq!(&merged, &merged.merged(&b));
+            prop_assert_eq!(&merged, &merged.merged(&a));
         }
     }
 
