@@ -35,7 +35,8 @@ impl Drop for Waiting<'_> {
 impl CpuPool {
     /// A pool; `concurrency` is at least one.
     pub fn new(concurrency: usize, max_waiting: usize) -> Self {
-        Self { slots: Arc::new(Semaphore::new(concurrency.max(1))), waiting: Arc::default(), max_waiting }
+        let slots = Arc::new(Semaphore::new(concurrency.clamp(1, Semaphore::MAX_PERMITS)));
+        Self { slots, waiting: Arc::default(), max_waiting }
     }
 
     /// Runs `work` when a slot is free. Dropping the future while it waits withdraws the work; once begun it runs to
@@ -45,7 +46,9 @@ impl CpuPool {
     /// [`PoolError::Full`] at once when too many wait, [`PoolError::Panicked`] when the work panicked.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PoolError> {
         let permit = {
-            if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.max_waiting + self.slots.available_permits() {
+            if self.waiting.fetch_add(1, Ordering::Relaxed)
+                >= self.max_waiting.saturating_add(self.slots.available_permits())
+            {
                 self.waiting.fetch_sub(1, Ordering::Relaxed);
                 return Err(PoolError::Full);
             }
@@ -85,6 +88,13 @@ mod tests {
         go.send(()).expect("the first work waits");
         assert!(first.await.expect("joins").is_ok());
         assert_eq!(pool.run(|| 7).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn any_size_is_a_pool() {
+        for size in [0, usize::MAX] {
+            assert_eq!(CpuPool::new(size, usize::MAX).run(|| 7).await, Ok(7));
+        }
     }
 
     #[tokio::test]

@@ -19,6 +19,9 @@ pub enum HttpClientError {
         /// What went wrong.
         source: std::io::Error,
     },
+    /// A `ca_file` that would trust nobody.
+    #[error("{0} holds no certificate; write PEM blocks that begin with BEGIN CERTIFICATE")]
+    NoCertificate(String),
     /// What the library refused.
     #[error("cannot build an HTTP client: {0}")]
     Build(#[from] reqwest::Error),
@@ -80,9 +83,8 @@ impl HttpClientConfig {
     /// Asks a section for the client's keys; the caller goes on with its own and finishes the section.
     pub fn decode(fields: &Mapping<'_>) -> Self {
         let mut out = Self { authentication: authentication(fields), ..Self::default() };
-        if let Some(node) = fields.get("tls_config") {
-            out.decode_tls(&node);
-        }
+        let tls = fields.get("tls_config");
+        let tls_is_fine = tls.as_ref().is_none_or(|node| out.decode_tls(node));
         out.proxy_url = fields.get("proxy_url").and_then(|n| n.parse(Url::parse));
         out.no_redirects = fields.bool("follow_redirects") == Some(false);
         out.headers = headers(fields);
@@ -93,11 +95,20 @@ impl HttpClientConfig {
         for key in ["no_proxy", "proxy_from_environment", "proxy_connect_header"] {
             fields.unsupported(key, "use proxy_url");
         }
+        // What building refuses is found here, with its line: a reload that finds it later would be half applied.
+        let may_fail = out.ca_file.is_some() || out.identity.is_some() || out.proxy_url.is_some();
+        if may_fail
+            && tls_is_fine
+            && let Err(error) = out.build()
+        {
+            tls.unwrap_or(fields.node()).problem(error);
+        }
         out
     }
 
-    fn decode_tls(&mut self, node: &Node<'_>) {
-        let Some(fields) = node.mapping() else { return };
+    /// False where a problem was reported.
+    fn decode_tls(&mut self, node: &Node<'_>) -> bool {
+        let Some(fields) = node.mapping() else { return false };
         self.ca_file = fields.path("ca_file");
         self.insecure_skip_verify = fields.bool("insecure_skip_verify").unwrap_or(false);
         match (fields.path("cert_file"), fields.path("key_file")) {
@@ -112,11 +123,14 @@ impl HttpClientConfig {
             fields.unsupported(key, "remove it");
         }
         fields.finish();
+        let mut fine = true;
         for path in self.ca_file.iter().chain(self.identity.iter().flat_map(|(c, k)| [c, k])) {
             if let Err(error) = std::fs::metadata(path) {
                 node.problem(format!("cannot read {}: {error}; check the path", path.display()));
+                fine = false;
             }
         }
+        fine
     }
 
     /// Builds the client. Timeouts are for each request to set.
@@ -131,7 +145,11 @@ impl HttpClientConfig {
             .tcp_nodelay(true)
             .tls_danger_accept_invalid_certs(self.insecure_skip_verify);
         if let Some(path) = &self.ca_file {
-            builder = builder.tls_certs_only(Certificate::from_pem_bundle(&read(path)?)?);
+            let certificates = Certificate::from_pem_bundle(&read(path)?)?;
+            if certificates.is_empty() {
+                return Err(HttpClientError::NoCertificate(path.display().to_string()));
+            }
+            builder = builder.tls_certs_only(certificates);
         }
         if let Some((cert, key)) = &self.identity {
             let pem = [read(cert)?, b"\n".to_vec(), read(key)?].concat();
@@ -311,6 +329,16 @@ mod tests {
         let request = request.expect("builds").build().expect("is a request");
         assert_eq!(request.headers()[AUTHORIZATION], "Basic dTpw");
         assert!(!format!("{client:?}").contains("\"p\""));
+    }
+
+    #[test]
+    fn certificates_are_read_before_they_are_needed() {
+        // This file exists and is no certificate.
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        for key in [format!("ca_file: {file}"), format!("cert_file: {file}, key_file: {file}")] {
+            let (_, problems) = check(&format!("tls_config: {{{key}}}\n"));
+            assert_eq!(problems.len(), 1, "{key}: {problems:?}");
+        }
     }
 
     #[test]

@@ -62,7 +62,8 @@ pub fn serve(supervisor: &Supervisor, name: &str, listener: TcpListener, router:
 }
 
 async fn accept_loop(listener: TcpListener, router: Router, limits: ServerLimits, stop: Stop) {
-    let slots = Arc::new(Semaphore::new(limits.max_connections));
+    // None would be a server that answers nobody; more than the semaphore counts would panic.
+    let slots = Arc::new(Semaphore::new(limits.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(64 << 10);
     let graceful = GracefulShutdown::new();

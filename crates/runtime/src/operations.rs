@@ -69,11 +69,26 @@ impl Lifecycle {
         self.inner.ready.store(ready, Ordering::Release);
     }
 
-    /// Reloads the configuration, one reload at a time.
+    /// Reloads the configuration, one reload at a time. Once begun it goes on to its end even when the returned future
+    /// is dropped: a client that hangs up must not leave half a configuration behind.
     ///
     /// # Errors
     /// Every problem with the new configuration, one a line.
     pub async fn reload(&self) -> Result<(), String> {
+        let (answer, done) = tokio::sync::oneshot::channel();
+        let lifecycle = self.clone();
+        self.inner.supervisor.spawn("reload", move |stop| async move {
+            tokio::select! {
+                // Nobody listens when the client has hung up.
+                result = lifecycle.reload_now() => drop(answer.send(result)),
+                // A process that ends needs no new configuration, and its queues need the time.
+                () = stop.requested() => {}
+            }
+        });
+        done.await.unwrap_or_else(|_| Err("the reload did not end; look into the log".to_owned()))
+    }
+
+    async fn reload_now(&self) -> Result<(), String> {
         let _one_at_a_time = self.inner.reloading.lock().await;
         let result = self.inner.reload.reload().await;
         self.inner.reload_successful.set(i64::from(result.is_ok()));
@@ -129,5 +144,43 @@ async fn reload(State(lifecycle): State<Lifecycle>) -> Response {
         Err(problems) => {
             (StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config:\n{problems}\n")).into_response()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two steps with a wait between them.
+    #[derive(Clone, Default)]
+    struct Steps {
+        begun: Arc<tokio::sync::Notify>,
+        go_on: Arc<tokio::sync::Notify>,
+        finished: Arc<tokio::sync::Notify>,
+    }
+
+    impl Reload for Steps {
+        fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
+            Box::pin(async {
+                self.begun.notify_one();
+                self.go_on.notified().await;
+                self.finished.notify_one();
+                Ok(())
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reload_goes_on_when_its_client_hangs_up() {
+        let (supervisor, metrics) = (Supervisor::new(), Metrics::new("test").expect("registers"));
+        let steps = Steps::default();
+        let lifecycle = Lifecycle::new(&supervisor, &metrics, Box::new(steps.clone())).expect("registers");
+        tokio::select! {
+            _ = lifecycle.reload() => panic!("waits for the second step"),
+            () = steps.begun.notified() => {}
+        }
+        steps.go_on.notify_one();
+        let end = std::time::Duration::from_secs(10);
+        tokio::time::timeout(end, steps.finished.notified()).await.expect("the reload ends");
     }
 }

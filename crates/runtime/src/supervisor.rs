@@ -44,17 +44,49 @@ struct Task {
     handle: JoinHandle<()>,
 }
 
+/// One step of a stop.
+enum Stage {
+    Task(Task),
+    Group(Arc<Mutex<Vec<Task>>>),
+}
+
+#[derive(Clone)]
+enum Members {
+    /// Stopped one after another, the last started first.
+    InOrder(Arc<Mutex<Vec<Stage>>>),
+    /// A group: stopped all at once.
+    Together(Arc<Mutex<Vec<Task>>>),
+}
+
 /// Owns the tasks of one role.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Supervisor {
-    tasks: Arc<Mutex<Vec<Task>>>,
+    members: Members,
     failed: Arc<Mutex<Option<String>>>,
+}
+
+impl Default for Supervisor {
+    fn default() -> Self {
+        Self { members: Members::InOrder(Arc::default()), failed: Arc::default() }
+    }
 }
 
 impl Supervisor {
     /// A supervisor without tasks.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A place in the order of stops for tasks that come and go with reloads: whenever one of them is spawned, it is
+    /// stopped when the turn comes to what was started when the group was made. Members are asked all at once, so that
+    /// one that drains slowly takes no time from the others.
+    pub fn group(&self) -> Self {
+        let tasks = Arc::default();
+        if let Members::InOrder(stages) = &self.members {
+            stages.lock().push(Stage::Group(Arc::clone(&tasks)));
+            return Self { members: Members::Together(tasks), failed: self.failed.clone() };
+        }
+        self.clone()
     }
 
     /// Starts a task. A task that panics is logged and makes the process unhealthy: [`Supervisor::failed`] names it.
@@ -78,9 +110,23 @@ impl Supervisor {
                 }
             }
         });
-        let mut tasks = self.tasks.lock();
-        tasks.retain(|t| !t.handle.is_finished());
-        tasks.push(Task { name, stop, handle });
+        let task = Task { name, stop, handle };
+        let running = |t: &Task| !t.handle.is_finished();
+        match &self.members {
+            Members::InOrder(stages) => {
+                let mut stages = stages.lock();
+                stages.retain(|stage| match stage {
+                    Stage::Task(task) => running(task),
+                    Stage::Group(_) => true,
+                });
+                stages.push(Stage::Task(task));
+            }
+            Members::Together(tasks) => {
+                let mut tasks = tasks.lock();
+                tasks.retain(running);
+                tasks.push(task);
+            }
+        }
     }
 
     /// The first task that panicked.
@@ -92,14 +138,44 @@ impl Supervisor {
     /// feeds a queue ends before what drains it. Whatever still runs at the deadline is aborted and named.
     pub async fn stop(&self, within: Duration) {
         let deadline = Instant::now() + within;
-        let tasks = std::mem::take(&mut *self.tasks.lock());
-        for mut task in tasks.into_iter().rev() {
-            task.stop.cancel();
-            let left = deadline.saturating_duration_since(Instant::now());
-            if tokio::time::timeout(left, &mut task.handle).await.is_err() {
-                tracing::warn!(task = %task.name, "did not stop in time; aborted");
-                task.handle.abort();
+        loop {
+            let tasks = self.next_to_stop();
+            if tasks.is_empty() {
+                return;
             }
+            end(tasks, deadline).await;
+        }
+    }
+
+    /// What to stop now; nothing when all has ended. One step at a time, so that what a task starts while it ends is
+    /// stopped too.
+    fn next_to_stop(&self) -> Vec<Task> {
+        match &self.members {
+            Members::Together(tasks) => std::mem::take(&mut *tasks.lock()),
+            Members::InOrder(stages) => loop {
+                let stage = stages.lock().pop();
+                match stage {
+                    None => return Vec::new(),
+                    Some(Stage::Task(task)) => return vec![task],
+                    Some(Stage::Group(tasks)) => {
+                        let tasks = std::mem::take(&mut *tasks.lock());
+                        if !tasks.is_empty() {
+                            return tasks;
+                        }
+                    }
+                }
+            },
+        }
+    }
+}
+
+async fn end(tasks: Vec<Task>, deadline: Instant) {
+    tasks.iter().for_each(|task| task.stop.cancel());
+    for mut task in tasks {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if tokio::time::timeout(left, &mut task.handle).await.is_err() {
+            tracing::warn!(task = %task.name, "did not stop in time; aborted");
+            task.handle.abort();
         }
     }
 }
@@ -130,6 +206,29 @@ mod tests {
         }
         supervisor.stop(Duration::from_secs(10)).await;
         assert_eq!(*order.lock(), ["feeder", "queue"]);
+    }
+
+    #[tokio::test]
+    async fn a_group_keeps_its_place_and_its_members_end_together() {
+        let supervisor = Supervisor::new();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let both = Arc::new(tokio::sync::Barrier::new(2));
+        let queues = supervisor.group();
+        let spawn = |on: &Supervisor, name: &'static str, meet: bool| {
+            let (order, both) = (order.clone(), both.clone());
+            on.spawn(name, move |stop| async move {
+                stop.requested().await;
+                if meet {
+                    both.wait().await;
+                }
+                order.lock().push(name);
+            });
+        };
+        spawn(&queues, "queue", true);
+        spawn(&supervisor, "feeder", false);
+        spawn(&queues, "queue", true);
+        supervisor.stop(Duration::from_secs(10)).await;
+        assert_eq!(*order.lock(), ["feeder", "queue", "queue"]);
     }
 
     #[tokio::test]
