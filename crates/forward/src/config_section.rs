@@ -24,16 +24,33 @@ pub struct RemoteWriteConfig {
     pub relabel: Vec<RelabelRule>,
     /// How samples wait.
     pub queue: QueueConfig,
-    /// Whether metric metadata is sent too (default true).
-    pub send_metadata: bool,
+    /// How metric metadata is sent; `None` where it is not.
+    pub metadata: Option<MetadataConfig>,
     /// Authentication, TLS, headers.
     pub client: HttpClientConfig,
+}
+
+/// `metadata_config`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetadataConfig {
+    /// How often everything is said again, for destinations that have restarted (default 1m).
+    pub send_interval: Duration,
+    /// Families of one request (default 2,000).
+    pub max_families_per_send: usize,
+}
+
+impl Default for MetadataConfig {
+    fn default() -> Self {
+        Self { send_interval: Duration::from_secs(60), max_families_per_send: 2_000 }
+    }
 }
 
 /// `queue_config`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueConfig {
-    /// Samples that may wait (default 1,000,000, about 100 bytes each).
+    /// Samples that may wait (default 1,000,000). One takes 32 bytes; its labels are shared with the other samples of
+    /// its series. Prometheus' `capacity` counts for each of `max_shards` (default 50) queues, in front of a log on
+    /// disk; here one queue holds what all of them would.
     pub capacity: usize,
     /// Samples of one request (default 5,000).
     pub max_samples_per_send: usize,
@@ -82,11 +99,14 @@ impl RemoteWriteConfig {
         let matches = fields.items("match").iter().filter_map(|n| n.parse(promql::parse_selector)).collect();
         let relabel = RelabelRule::decode_list(&fields, "write_relabel_configs");
         let queue = fields.get("queue_config").map(|n| QueueConfig::decode(&n)).unwrap_or_default();
-        let send_metadata = fields.get("metadata_config").is_none_or(|n| decode_metadata(&n));
+        let metadata = match fields.get("metadata_config") {
+            Some(node) => MetadataConfig::decode(&node),
+            None => Some(MetadataConfig::default()),
+        };
         let client = HttpClientConfig::decode(&fields);
         unsupported(&fields);
         fields.finish();
-        Some(Self { name, url: url?, timeout, matches, relabel, queue, send_metadata, client })
+        Some(Self { name, url: url?, timeout, matches, relabel, queue, metadata, client })
     }
 }
 
@@ -108,52 +128,61 @@ fn unsupported(fields: &Mapping<'_>) {
     {
         node.problem("this message is not supported yet; write prometheus.WriteRequest or remove the key");
     }
-    for key in ["send_exemplars", "send_native_histograms"] {
-        if let Some(node) = fields.get(key)
-            && node.bool() == Some(true)
-        {
-            node.problem(format!("{key} is not supported yet; remove it"));
-        }
-    }
-    for key in ["round_robin_dns", "tls_server_name"] {
-        fields.unsupported(key, "remove it");
+    // As in a Prometheus whose storage keeps neither: there is nothing to send.
+    let _ = (fields.bool("send_exemplars"), fields.bool("send_native_histograms"));
+    if fields.bool("round_robin_dns") == Some(true) {
+        fields.unsupported("round_robin_dns", "remove it");
     }
 }
 
-fn decode_metadata(node: &Node<'_>) -> bool {
-    let Some(fields) = node.mapping() else { return true };
-    let send = fields.bool("send").unwrap_or(true);
-    // Families travel with the samples that follow a change, so neither key has anything to set.
-    let _ = (fields.duration("send_interval"), fields.u64("max_samples_per_send"));
-    fields.finish();
-    send
+impl MetadataConfig {
+    fn decode(node: &Node<'_>) -> Option<Self> {
+        let default = Self::default();
+        let Some(fields) = node.mapping() else { return Some(default) };
+        let send = fields.bool("send").unwrap_or(true);
+        let out = Self {
+            send_interval: fields.positive_duration("send_interval").unwrap_or(default.send_interval),
+            max_families_per_send: count(&fields, "max_samples_per_send", default.max_families_per_send).min(50_000),
+        };
+        fields.finish();
+        send.then_some(out)
+    }
+}
+
+/// A whole number from 1.
+fn count(fields: &Mapping<'_>, key: &'static str, or: usize) -> usize {
+    let Some(node) = fields.get(key) else { return or };
+    match node.u64() {
+        Some(0) => {
+            node.problem("must be at least 1");
+            or
+        }
+        Some(number) => usize::try_from(number).unwrap_or(usize::MAX),
+        None => or,
+    }
 }
 
 impl QueueConfig {
     fn decode(node: &Node<'_>) -> Self {
         let default = Self::default();
         let Some(fields) = node.mapping() else { return default };
-        let count = |key, or: usize| match fields.get(key) {
-            None => or,
-            Some(n) => match n.u64() {
-                Some(0) => {
-                    n.problem("must be at least 1");
-                    or
-                }
-                Some(number) => usize::try_from(number).unwrap_or(usize::MAX),
-                None => or,
-            },
+        let shards = count(&fields, "max_shards", 50);
+        let capacity = match fields.get("capacity") {
+            Some(_) => count(&fields, "capacity", 1).saturating_mul(shards),
+            None => default.capacity,
         };
         let out = Self {
-            capacity: count("capacity", default.capacity),
-            max_samples_per_send: count("max_samples_per_send", default.max_samples_per_send).min(50_000),
+            capacity,
+            max_samples_per_send: count(&fields, "max_samples_per_send", default.max_samples_per_send).min(50_000),
             batch_send_deadline: fields.positive_duration("batch_send_deadline").unwrap_or(default.batch_send_deadline),
             min_backoff: fields.positive_duration("min_backoff").unwrap_or(default.min_backoff),
             max_backoff: fields.positive_duration("max_backoff").unwrap_or(default.max_backoff),
         };
-        // One request at a time keeps the order; shards have nothing to set.
-        let _ = (fields.u64("max_shards"), fields.u64("min_shards"), fields.bool("retry_on_http_429"));
-        fields.unsupported("sample_age_limit", "remove it");
+        // One request at a time keeps the order, and 429 is always tried again: neither key has anything to set.
+        let _ = (fields.u64("min_shards"), fields.bool("retry_on_http_429"));
+        if fields.duration("sample_age_limit").is_some_and(|limit| !limit.is_zero()) {
+            fields.unsupported("sample_age_limit", "remove it");
+        }
         fields.finish();
         if out.min_backoff > out.max_backoff {
             node.problem("min_backoff is longer than max_backoff; make it as long or shorter");

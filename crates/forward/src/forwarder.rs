@@ -42,7 +42,8 @@ impl Forwarder {
     /// When its metrics are registered already.
     pub fn new(supervisor: &Supervisor, metrics: &Metrics) -> Result<Self, ForwardError> {
         Ok(Self {
-            supervisor: supervisor.clone(),
+            // Whenever a destination is added, it drains after everything that may feed it.
+            supervisor: supervisor.group(),
             metrics: ForwardMetrics::new(metrics)?,
             destinations: RwLock::default(),
             updating: Mutex::default(),
@@ -71,15 +72,17 @@ impl Forwarder {
             });
         }
         *self.destinations.write() = next.iter().map(|(d, _)| d.clone()).collect();
-        for old in current {
-            if !next.iter().any(|(d, _)| Arc::ptr_eq(d, &old)) {
+        for old in &current {
+            if !next.iter().any(|(d, _)| Arc::ptr_eq(d, old)) {
                 old.close();
             }
         }
         for (destination, sender) in next {
             if let Some(sender) = sender {
+                // What the destination of this name still holds goes first, so that samples stay in order.
+                let before = current.iter().find(|d| d.config.name == destination.config.name).cloned();
                 let name = format!("forward {}", destination.config.name);
-                self.supervisor.spawn(name, move |stop| destination.run(sender, stop));
+                self.supervisor.spawn(name, move |stop| destination.run(sender, before, stop));
             }
         }
         Ok(())

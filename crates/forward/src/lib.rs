@@ -8,7 +8,9 @@
 //! Non-goals for now: queues live in memory, so what is unsent when the process dies is lost (docs/decisions/005).
 
 mod config_section;
+mod delivery;
 mod destination;
+mod families;
 mod forwarder;
 mod metrics;
 mod outgoing;
@@ -17,5 +19,5 @@ mod sender;
 #[cfg(test)]
 mod tests;
 
-pub use config_section::{QueueConfig, RemoteWriteConfig};
+pub use config_section::{MetadataConfig, QueueConfig, RemoteWriteConfig};
 pub use forwarder::{ForwardError, Forwarder, Ingest};

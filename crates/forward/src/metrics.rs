@@ -41,11 +41,15 @@ impl ForwardMetrics {
                 "Samples a destination will never get, by reason: queue_full, refused, stopped.",
                 &["destination", "reason"],
             )?,
-            queued: metrics.int_gauge_vec("highwater_forward_queue_length", "Samples that wait to be sent.", by)?,
+            queued: metrics.int_gauge_vec(
+                "highwater_forward_queue_length",
+                "Samples that the destination does not have yet: those that wait and those in a request.",
+                by,
+            )?,
             capacity: metrics.int_gauge_vec("highwater_forward_queue_capacity", "Samples that may wait.", by)?,
             oldest: metrics.gauge_vec(
                 "highwater_forward_oldest_age_seconds",
-                "How long the first sample in the queue has been first.",
+                "How long ago the first sample that the destination does not have yet was queued.",
                 by,
             )?,
             newest_sent: metrics.gauge_vec(

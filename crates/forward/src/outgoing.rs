@@ -1,41 +1,73 @@
 //! What a series is called on its way out, or that it stays here.
 
 use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use model::{Labels, LabelsBuilder, Matcher, MetricMetadata, Row};
 use relabel::RelabelRule;
 
-/// Beyond this many remembered series the memory is emptied and filled again by those that still live.
+/// A series without samples for this long, or up to twice as long, is forgotten.
+const REMEMBER: Duration = Duration::from_secs(15 * 60);
+/// Series of one generation, however young.
 const MAX_REMEMBERED: usize = 4_000_000;
+
+/// What was decided about series.
+#[derive(Default)]
+struct Generation {
+    decided: HashMap<Labels, Option<Labels>>,
+    selected_names: HashSet<String>,
+}
+
+impl Generation {
+    fn remember(&mut self, labels: Labels, out: Option<Labels>) {
+        if let Some(name) = out.as_ref().map(Labels::metric_name)
+            && !self.selected_names.contains(name)
+        {
+            self.selected_names.insert(name.to_owned());
+        }
+        self.decided.insert(labels, out);
+    }
+}
 
 /// Selects and renames series for one destination; every series is decided once.
 pub(crate) struct Outgoing {
     external_labels: Labels,
     matches: Vec<Vec<Matcher>>,
     relabel: Vec<RelabelRule>,
-    decided: HashMap<Labels, Option<Labels>>,
-    selected_names: HashSet<String>,
+    /// Series that had samples since `turned`, and those that only had some before.
+    current: Generation,
+    previous: Generation,
+    turned: Instant,
 }
 
 impl Outgoing {
     pub(crate) fn new(external_labels: Labels, matches: Vec<Vec<Matcher>>, relabel: Vec<RelabelRule>) -> Self {
-        Self { external_labels, matches, relabel, decided: HashMap::new(), selected_names: HashSet::new() }
+        let (current, previous) = (Generation::default(), Generation::default());
+        Self { external_labels, matches, relabel, current, previous, turned: Instant::now() }
+    }
+
+    /// Forgets series that are gone. Call it with every batch.
+    pub(crate) fn forget_old(&mut self, now: Instant) {
+        if now.duration_since(self.turned) >= REMEMBER || self.current.decided.len() >= MAX_REMEMBERED {
+            self.previous = std::mem::take(&mut self.current);
+            self.turned = now;
+        }
     }
 
     /// The row as the destination shall see it; `None` where it is not selected.
     pub(crate) fn row(&mut self, row: &Row) -> Option<Row> {
-        if !self.decided.contains_key(&row.labels) {
-            if self.decided.len() >= MAX_REMEMBERED {
-                self.decided.clear();
+        let out = match self.current.decided.get(&row.labels) {
+            Some(out) => out.clone(),
+            None => {
+                let (labels, out) = match self.previous.decided.remove_entry(&row.labels) {
+                    Some(known) => known,
+                    None => (row.labels.clone(), self.decide(&row.labels)),
+                };
+                self.current.remember(labels, out.clone());
+                out
             }
-            let out = self.decide(&row.labels);
-            if let Some(out) = &out {
-                self.selected_names.insert(out.metric_name().to_owned());
-            }
-            self.decided.insert(row.labels.clone(), out);
-        }
-        let labels = self.decided.get(&row.labels)?.clone()?;
-        Some(Row { labels, sample: row.sample })
+        };
+        Some(Row { labels: out?, sample: row.sample })
     }
 
     fn decide(&self, labels: &Labels) -> Option<Labels> {
@@ -55,7 +87,10 @@ impl Outgoing {
     /// Whether any selected series belongs to this family.
     pub(crate) fn wants(&self, entry: &MetricMetadata) -> bool {
         let suffixes = ["", "_total", "_bucket", "_sum", "_count", "_info"];
-        suffixes.iter().any(|suffix| self.selected_names.contains(&format!("{}{suffix}", entry.family)))
+        suffixes.iter().any(|suffix| {
+            let name = format!("{}{suffix}", entry.family);
+            [&self.current, &self.previous].iter().any(|g| g.selected_names.contains(&name))
+        })
     }
 }
 
@@ -81,5 +116,21 @@ mod tests {
         assert_eq!(sent(&mut outgoing, &[("__name__", "up"), ("metacluster", "forged")]), None);
         let family = |family: &str| MetricMetadata { family: family.into(), ..MetricMetadata::default() };
         assert!(outgoing.wants(&family("up")) && !outgoing.wants(&family("down")));
+    }
+
+    #[test]
+    fn series_that_are_gone_are_forgotten() {
+        let mut outgoing = Outgoing::new(Labels::empty(), Vec::new(), Vec::new());
+        let remembered = |o: &Outgoing| o.current.decided.len() + o.previous.decided.len();
+        for name in ["lives", "dies"] {
+            assert!(sent(&mut outgoing, &[("__name__", name)]).is_some());
+        }
+        for round in 1..=2 {
+            outgoing.forget_old(outgoing.turned + REMEMBER);
+            assert_eq!(sent(&mut outgoing, &[("__name__", "lives")]).as_deref(), Some("lives"));
+            assert_eq!(remembered(&outgoing), 3 - round);
+        }
+        let family = |family: &str| MetricMetadata { family: family.into(), ..MetricMetadata::default() };
+        assert!(outgoing.wants(&family("lives")) && !outgoing.wants(&family("dies")));
     }
 }

@@ -6,16 +6,34 @@ use std::time::{Duration, Instant};
 use model::Row;
 use parking_lot::Mutex;
 
+/// Samples that arrive within this time share the moment of their arrival.
+const ARRIVAL_GRAIN: Duration = Duration::from_millis(20);
+
 #[derive(Default)]
 struct Waiting {
     rows: VecDeque<Row>,
-    /// When the first row was queued, or became the first.
-    since: Option<Instant>,
+    /// When how many of the rows came, in their order.
+    arrivals: VecDeque<(Instant, usize)>,
+    /// What was taken and not yet delivered: how many, and when the first of them came.
+    in_flight: Option<(usize, Instant)>,
 }
 
 pub(crate) struct Queue {
     capacity: usize,
     waiting: Mutex<Waiting>,
+}
+
+/// What is in a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct QueueState {
+    /// Rows that can be taken.
+    pub(crate) waiting: usize,
+    /// How long ago the first of them came.
+    pub(crate) waiting_since: Duration,
+    /// Rows that no destination has yet: those that wait, and those in a request.
+    pub(crate) unsent: usize,
+    /// How long ago the first of those came.
+    pub(crate) unsent_since: Duration,
 }
 
 impl Queue {
@@ -26,28 +44,60 @@ impl Queue {
     /// Adds rows at the end; returns how many old ones had to go.
     pub(crate) fn push(&self, rows: impl Iterator<Item = Row>) -> usize {
         let mut waiting = self.waiting.lock();
+        let before = waiting.rows.len();
         waiting.rows.extend(rows);
-        if waiting.since.is_none() && !waiting.rows.is_empty() {
-            waiting.since = Some(Instant::now());
+        let count = waiting.rows.len() - before;
+        if count > 0 {
+            let now = Instant::now();
+            match waiting.arrivals.back_mut() {
+                Some((at, rows)) if now.duration_since(*at) < ARRIVAL_GRAIN => *rows += count,
+                _ => waiting.arrivals.push_back((now, count)),
+            }
         }
         let excess = waiting.rows.len().saturating_sub(self.capacity);
         waiting.rows.drain(..excess);
+        waiting.forget_arrivals(excess);
         excess
     }
 
-    /// Takes at most `max` rows from the front.
+    /// Takes at most `max` rows from the front; they count as unsent until [`Queue::delivered`].
     pub(crate) fn take(&self, max: usize) -> Vec<Row> {
         let mut waiting = self.waiting.lock();
         let count = waiting.rows.len().min(max);
-        let rows = waiting.rows.drain(..count).collect();
-        waiting.since = (!waiting.rows.is_empty()).then(Instant::now);
-        rows
+        waiting.in_flight = waiting.arrivals.front().filter(|_| count > 0).map(|(at, _)| (count, *at));
+        waiting.forget_arrivals(count);
+        waiting.rows.drain(..count).collect()
     }
 
-    /// Rows that wait, and how long the first has been first.
-    pub(crate) fn state(&self) -> (usize, Duration) {
+    /// What was taken last has arrived, or is given up.
+    pub(crate) fn delivered(&self) {
+        self.waiting.lock().in_flight = None;
+    }
+
+    pub(crate) fn state(&self) -> QueueState {
         let waiting = self.waiting.lock();
-        (waiting.rows.len(), waiting.since.map(|s| s.elapsed()).unwrap_or_default())
+        let (in_flight, flying_since) = waiting.in_flight.map_or((0, None), |(rows, at)| (rows, Some(at)));
+        let waiting_since = waiting.arrivals.front().map(|(at, _)| *at);
+        let age = |at: Option<Instant>| at.map(|at| at.elapsed()).unwrap_or_default();
+        QueueState {
+            waiting: waiting.rows.len(),
+            waiting_since: age(waiting_since),
+            unsent: waiting.rows.len() + in_flight,
+            unsent_since: age(flying_since.or(waiting_since)),
+        }
+    }
+}
+
+impl Waiting {
+    fn forget_arrivals(&mut self, mut rows: usize) {
+        while let Some((_, first)) = self.arrivals.front_mut() {
+            if *first > rows {
+                *first -= rows;
+                return;
+            }
+            rows -= *first;
+            self.arrivals.pop_front();
+        }
     }
 }
 
@@ -67,6 +117,28 @@ mod tests {
         assert_eq!(queue.push((2..5).map(row)), 2);
         let times: Vec<i64> = queue.take(2).iter().map(|r| r.sample.timestamp.0).collect();
         assert_eq!(times, [2, 3]);
-        assert_eq!(queue.state().0, 1);
+        assert_eq!((queue.state().waiting, queue.state().unsent), (1, 3));
+        queue.delivered();
+        assert_eq!((queue.state().waiting, queue.state().unsent), (1, 1));
+    }
+
+    #[test]
+    fn what_stays_behind_keeps_its_age() {
+        let queue = Queue::new(10);
+        queue.push((0..4).map(row));
+        let begun = Instant::now();
+        while begun.elapsed() < 2 * ARRIVAL_GRAIN {
+            std::thread::yield_now();
+        }
+        queue.push((4..6).map(row));
+        assert_eq!(queue.take(1).len(), 1);
+        queue.delivered();
+        assert!(queue.state().waiting_since >= 2 * ARRIVAL_GRAIN);
+        assert_eq!(queue.take(3).len(), 3);
+        let state = queue.state();
+        assert!(state.unsent_since >= 2 * ARRIVAL_GRAIN && state.waiting_since < state.unsent_since, "{state:?}");
+        assert_eq!(queue.take(9).len(), 2);
+        queue.delivered();
+        assert_eq!(queue.state(), QueueState::default());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use model::{MetricMetadata, Row};
 use remote_write::Encoder;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
@@ -13,13 +14,16 @@ use crate::config_section::RemoteWriteConfig;
 /// Bytes of an error answer that are read and logged.
 const MAX_ANSWER_BYTES: usize = 1024;
 
+/// How many samples of a request a receiver has stored. Remote write 2.0 defines it; ours says it always.
+const SAMPLES_WRITTEN: &str = "x-prometheus-remote-write-samples-written";
+
 /// What became of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
     /// The destination has every sample. Carries the compressed size.
     Accepted(usize),
-    /// The destination will never take these samples (or not all of them).
-    Refused(String),
+    /// The destination will never take all of these samples. Carries its words, and how many it says it has stored.
+    Refused(String, usize),
     /// Worth another try, not before this pause where the destination named one.
     Failed(String, Option<Duration>),
 }
@@ -36,11 +40,11 @@ impl Sender {
     }
 
     /// The body of a request; encoded once, however often it is sent.
-    pub(crate) fn encode(&mut self, rows: &[Row], metadata: &[MetricMetadata]) -> Vec<u8> {
-        self.encoder.encode(rows, metadata)
+    pub(crate) fn encode(&mut self, rows: &[Row], metadata: &[MetricMetadata]) -> Bytes {
+        self.encoder.encode(rows, metadata).into()
     }
 
-    pub(crate) async fn send(&self, body: &[u8]) -> Sent {
+    pub(crate) async fn send(&self, body: &Bytes) -> Sent {
         let request = match self.client.request(Method::POST, self.config.url.clone()) {
             Ok(request) => request,
             Err(error) => return Sent::Failed(error.to_string(), None),
@@ -50,7 +54,7 @@ impl Sender {
             .header(CONTENT_ENCODING, remote_write::CONTENT_ENCODING)
             .header(remote_write::VERSION_HEADER, remote_write::VERSION)
             .timeout(self.config.timeout)
-            .body(body.to_vec())
+            .body(body.clone())
             .send()
             .await;
         match answer {
@@ -64,12 +68,9 @@ impl Sender {
 /// The specification's rule: 5xx and 429 are tried again, every other status never.
 async fn classify(mut answer: reqwest::Response) -> Sent {
     let status = answer.status();
-    let pause = answer
-        .headers()
-        .get(RETRY_AFTER)
-        .and_then(|v| v.to_str().ok())
-        .and_then(|v| v.parse().ok())
-        .map(Duration::from_secs);
+    let number = |name: &str| answer.headers().get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+    let pause = number(RETRY_AFTER.as_str()).map(Duration::from_secs);
+    let written = number(SAMPLES_WRITTEN).and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
     let mut text = Vec::new();
     while let Ok(Some(chunk)) = answer.chunk().await {
         text.extend_from_slice(&chunk[..chunk.len().min(MAX_ANSWER_BYTES - text.len())]);
@@ -81,7 +82,7 @@ async fn classify(mut answer: reqwest::Response) -> Sent {
     if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
         Sent::Failed(reason, pause)
     } else {
-        Sent::Refused(reason)
+        Sent::Refused(reason, written)
     }
 }
 

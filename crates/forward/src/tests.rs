@@ -21,15 +21,18 @@ use crate::{Forwarder, Ingest, RemoteWriteConfig};
 struct Peer {
     values: Arc<Mutex<Vec<f64>>>,
     statuses: Arc<Mutex<Vec<StatusCode>>>,
+    attempts: Arc<Mutex<Vec<Instant>>>,
 }
 
-async fn accept(State(peer): State<Peer>, body: Bytes) -> StatusCode {
+async fn accept(State(peer): State<Peer>, body: Bytes) -> (StatusCode, [(&'static str, &'static str); 2]) {
     let status = peer.statuses.lock().pop().unwrap_or(StatusCode::NO_CONTENT);
+    peer.attempts.lock().push(Instant::now());
     if status.is_success() {
         let decoded = decode(&body, &DecodeLimits::default()).expect("decodes");
         peer.values.lock().extend(decoded.batch.rows.iter().map(|r| r.sample.value));
     }
-    status
+    // Of a request that it refuses it has stored one sample.
+    (status, [("retry-after", "0"), ("x-prometheus-remote-write-samples-written", "1")])
 }
 
 async fn peer(supervisor: &Supervisor) -> (Peer, String) {
@@ -107,9 +110,12 @@ async fn a_refusal_is_counted_and_not_repeated() {
     *peer.statuses.lock() = vec![StatusCode::BAD_REQUEST];
     let (ingest, metrics) =
         ingest(&tasks, &format!("[{{name: up, url: '{url}', queue_config: {{batch_send_deadline: 5ms}}}}]"));
-    ingest.append(&batch(&[1.0]));
-    let counted = r#"highwater_forward_samples_dropped_total{destination="up",reason="refused"} 1"#;
+    ingest.append(&batch(&[1.0, 1.5, 1.6]));
+    let counted = r#"highwater_forward_samples_dropped_total{destination="up",reason="refused"} 2"#;
     until("the refusal", || String::from_utf8_lossy(&metrics.render()).contains(counted)).await;
+    // What the destination says it has stored is sent, not lost.
+    let sent = r#"highwater_forward_samples_sent_total{destination="up"} 1"#;
+    assert!(String::from_utf8_lossy(&metrics.render()).contains(sent));
     ingest.append(&batch(&[2.0]));
     until("the next delivery", || peer.values.lock().len() == 1).await;
     assert_eq!(*peer.values.lock(), [2.0]);
@@ -146,6 +152,86 @@ async fn a_removed_destination_sends_what_waits_and_an_unchanged_one_stays() {
     server.stop(Duration::from_secs(5)).await;
 }
 
+#[tokio::test]
+async fn a_destination_of_a_reload_outlives_what_feeds_it() {
+    let (server, tasks) = (Supervisor::new(), Supervisor::new());
+    let (peer, url) = peer(&server).await;
+    let (ingest, _) = ingest(&tasks, "[]");
+    let ingest = Arc::new(ingest);
+    let feeding = ingest.clone();
+    tasks.spawn("feeder", |stop| async move {
+        stop.requested().await;
+        feeding.append(&batch(&[1.0]));
+    });
+    let next = configs(&format!("[{{url: '{url}'}}]")).expect("is valid");
+    ingest.forwarder.update(&next, &Labels::empty()).expect("updates");
+    tasks.stop(Duration::from_secs(5)).await;
+    assert_eq!(*peer.values.lock(), [1.0]);
+    server.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_dead_destination_takes_no_time_from_the_others() {
+    let (server, tasks) = (Supervisor::new(), Supervisor::new());
+    let (peer, url) = peer(&server).await;
+    // Accepts connections and never answers.
+    let silent = bind("127.0.0.1:0").await.expect("binds");
+    let dead = format!("http://{}/", silent.local_addr().expect("has an address"));
+    let queue = "queue_config: {batch_send_deadline: 1h}";
+    let (ingest, _) = ingest(&tasks, &format!("[{{url: '{url}', {queue}}}, {{url: '{dead}', {queue}}}]"));
+    ingest.append(&batch(&[1.0]));
+    tasks.stop(Duration::from_secs(1)).await;
+    assert_eq!(*peer.values.lock(), [1.0]);
+    server.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_changed_destination_stays_in_order_and_in_the_metrics() {
+    let (server, tasks) = (Supervisor::new(), Supervisor::new());
+    let (peer, url) = peer(&server).await;
+    *peer.statuses.lock() = vec![StatusCode::BAD_GATEWAY; 3];
+    let section = |deadline: &str| {
+        let queue = format!("{{batch_send_deadline: {deadline}, min_backoff: 50ms}}");
+        format!("[{{name: up, url: '{url}', queue_config: {queue}}}]")
+    };
+    let (ingest, metrics) = ingest(&tasks, &section("1h"));
+    ingest.append(&batch(&[1.0]));
+    let next = configs(&section("1ms")).expect("is valid");
+    ingest.forwarder.update(&next, &Labels::empty()).expect("updates");
+    ingest.append(&batch(&[2.0]));
+    until("delivery", || peer.values.lock().len() == 2).await;
+    assert_eq!(*peer.values.lock(), [1.0, 2.0]);
+    let text = String::from_utf8_lossy(&metrics.render()).into_owned();
+    assert!(text.contains(r#"highwater_forward_queue_capacity{destination="up"} 1000000"#), "{text}");
+    tasks.stop(Duration::from_secs(5)).await;
+    server.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_pause_of_zero_is_no_invitation_to_hammer() {
+    let (server, tasks) = (Supervisor::new(), Supervisor::new());
+    let (peer, url) = peer(&server).await;
+    *peer.statuses.lock() = vec![StatusCode::TOO_MANY_REQUESTS; 3];
+    let queue = "{batch_send_deadline: 1ms, min_backoff: 20ms, max_backoff: 20ms}";
+    let (ingest, _) = ingest(&tasks, &format!("[{{url: '{url}', queue_config: {queue}}}]"));
+    ingest.append(&batch(&[1.0]));
+    until("delivery", || peer.values.lock().len() == 1).await;
+    let attempts = peer.attempts.lock().clone();
+    assert!(attempts.windows(2).all(|w| w[1] - w[0] >= Duration::from_millis(20)), "{attempts:?}");
+    tasks.stop(Duration::from_secs(5)).await;
+    server.stop(Duration::from_secs(5)).await;
+}
+
+#[test]
+fn a_stock_section_means_what_it_means_in_prometheus() {
+    let text = "[{url: 'http://a/', send_exemplars: true, send_native_histograms: false, metadata_config: {send: true, \
+                send_interval: 2m}, queue_config: {capacity: 2500, max_shards: 200, min_shards: 1, \
+                max_samples_per_send: 500, sample_age_limit: 0s, retry_on_http_429: true}}]";
+    let config = configs(text).expect("is valid").remove(0);
+    assert_eq!((config.queue.capacity, config.queue.max_samples_per_send), (500_000, 500));
+    assert_eq!(config.metadata.map(|m| m.send_interval), Some(Duration::from_secs(120)));
+}
+
 #[test]
 fn bad_sections_are_named() {
     let cases = [
@@ -157,6 +243,8 @@ fn bad_sections_are_named() {
         ("[{url: 'http://a/', queue_config: {capacity: 0}}]", "at least 1"),
         ("[{url: 'http://a/', queue_config: {capasity: 5}}]", "did you mean \"capacity\""),
         ("[{url: 'http://a/', protobuf_message: io.prometheus.write.v2.Request}]", "not supported yet"),
+        ("[{url: 'http://a/', queue_config: {max_shards: 0}}]", "at least 1"),
+        ("[{url: 'http://a/', queue_config: {sample_age_limit: 1h}}]", "not supported yet"),
         ("[{url: 'http://a/', sigv4: {}}]", "sigv4 is not supported yet"),
     ];
     for (text, want) in cases {
