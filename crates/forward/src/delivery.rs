@@ -38,6 +38,9 @@ impl<'a> Delivery<'a> {
         loop {
             self.wait().await;
             let ending = self.is_ending();
+            if self.destination.is_handed_over() {
+                return;
+            }
             if ending && Instant::now() >= self.deadline() {
                 return self.give_up(0);
             }
@@ -51,6 +54,9 @@ impl<'a> Delivery<'a> {
             let metadata = self.destination.take_metadata();
             let body = sender.encode(&rows, &metadata);
             if !self.deliver(&sender, &body, &rows).await {
+                if self.destination.is_handed_over() {
+                    return queue.put_back(rows);
+                }
                 return self.give_up(rows.len());
             }
             queue.delivered();
@@ -108,7 +114,8 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// Sends until the destination has the body or refuses it. False when time ran out while ending.
+    /// Sends until the destination has the body or refuses it. False when time ran out while ending, or when
+    /// a successor shall go on.
     async fn deliver(&mut self, sender: &Sender, body: &Bytes, rows: &[Row]) -> bool {
         let (destination, name) = (self.destination, self.destination.config.name.as_str());
         let mut backoff = destination.config.queue.min_backoff;
@@ -138,6 +145,9 @@ impl<'a> Delivery<'a> {
             }
             // A destination may ask for a longer pause, not for a shorter one; near the end there is no time for it.
             let ending = self.is_ending();
+            if self.destination.is_handed_over() {
+                return false;
+            }
             let pause =
                 asked.filter(|_| !ending).map_or_else(|| jittered(backoff), |p| p.max(backoff).min(MAX_RETRY_AFTER));
             tokio::select! {

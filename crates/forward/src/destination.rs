@@ -1,6 +1,7 @@
 //! One destination: its queue, and the task that empties it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use model::{Batch, Labels, MetricMetadata, Row};
@@ -20,24 +21,36 @@ use crate::sender::Sender;
 pub(crate) struct Destination {
     pub(crate) config: RemoteWriteConfig,
     pub(crate) external_labels: Labels,
-    pub(crate) queue: Queue,
+    pub(crate) queue: Arc<Queue>,
     pub(crate) wake: Notify,
     /// Cancelled when the destination is no longer configured.
     pub(crate) closing: CancellationToken,
     pub(crate) metrics: ForwardMetrics,
     outgoing: Mutex<Outgoing>,
-    families: Mutex<Families>,
+    families: Arc<Mutex<Families>>,
+    /// Whether another destination goes on with the queue.
+    handed_over: AtomicBool,
     /// Cancelled when its task has ended.
     ended: CancellationToken,
 }
 
 impl Destination {
-    pub(crate) fn new(config: RemoteWriteConfig, external_labels: Labels, metrics: ForwardMetrics) -> Self {
+    /// A destination. Where `before` leads to the same address under the same name, this one goes on with what it holds.
+    pub(crate) fn new(
+        config: RemoteWriteConfig,
+        external_labels: Labels,
+        metrics: ForwardMetrics,
+        before: Option<&Self>,
+    ) -> Self {
+        let inherited = before.filter(|b| b.config.name == config.name && b.config.url == config.url);
         let outgoing = Outgoing::new(external_labels.clone(), config.matches.clone(), config.relabel.clone());
         Self {
             outgoing: Mutex::new(outgoing),
-            queue: Queue::new(config.queue.capacity),
-            families: Mutex::new(Families::new(Instant::now())),
+            queue: inherited.map(|b| b.queue.clone()).unwrap_or_default(),
+            families: inherited
+                .map(|b| b.families.clone())
+                .unwrap_or_else(|| Arc::new(Mutex::new(Families::new(Instant::now())))),
+            handed_over: AtomicBool::new(false),
             wake: Notify::new(),
             closing: CancellationToken::new(),
             ended: CancellationToken::new(),
@@ -56,7 +69,7 @@ impl Destination {
         let excess = {
             let mut outgoing = self.outgoing.lock();
             outgoing.forget_old(Instant::now());
-            self.queue.push(rows.filter_map(|row| outgoing.row(row)))
+            self.queue.push(rows.filter_map(|row| outgoing.row(row)), self.config.queue.capacity)
         };
         if self.config.metadata.is_some() && !batch.metadata.is_empty() {
             self.families.lock().learn(&batch.metadata);
@@ -65,9 +78,17 @@ impl Destination {
         self.wake.notify_one();
     }
 
-    /// Asks the task to send what waits and end: the destination is no longer configured.
-    pub(crate) fn close(&self) {
+    /// Asks the task to end: the destination is no longer configured like this. What waits is left to a successor that
+    /// shares the queue, or else sent.
+    pub(crate) fn close(&self, successors: &[Arc<Self>]) {
+        let shared = successors.iter().any(|s| Arc::ptr_eq(&s.queue, &self.queue));
+        self.handed_over.store(shared, Ordering::Release);
         self.closing.cancel();
+    }
+
+    /// Whether another destination goes on with the queue.
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.handed_over.load(Ordering::Acquire)
     }
 
     pub(crate) fn dropped(&self, reason: &str, samples: usize) {

@@ -50,7 +50,8 @@ impl Forwarder {
         })
     }
 
-    /// Makes these the destinations: unchanged ones go on with what they hold, removed ones send it and end. On an
+    /// Makes these the destinations: unchanged ones go on with what they hold, changed ones hand it
+    /// over where name and URL stay, removed ones send it and end. On an
     /// error nothing changes.
     ///
     /// # Errors
@@ -64,17 +65,19 @@ impl Forwarder {
             next.push(match same {
                 Some(destination) => (destination.clone(), None),
                 None => {
-                    let made = Destination::new(config.clone(), external_labels.clone(), self.metrics.clone());
+                    let before = current.iter().find(|d| d.config.name == config.name).map(Arc::as_ref);
+                    let made = Destination::new(config.clone(), external_labels.clone(), self.metrics.clone(), before);
                     let sender =
                         made.client().map_err(|source| ForwardError::Client { name: config.name.clone(), source })?;
                     (Arc::new(made), Some(sender))
                 }
             });
         }
-        *self.destinations.write() = next.iter().map(|(d, _)| d.clone()).collect();
+        let successors: Vec<Arc<Destination>> = next.iter().map(|(d, _)| d.clone()).collect();
+        *self.destinations.write() = successors.clone();
         for old in &current {
             if !next.iter().any(|(d, _)| Arc::ptr_eq(d, old)) {
-                old.close();
+                old.close(&successors);
             }
         }
         for (destination, sender) in next {

@@ -18,8 +18,8 @@ struct Waiting {
     in_flight: Option<(usize, Instant)>,
 }
 
+#[derive(Default)]
 pub(crate) struct Queue {
-    capacity: usize,
     waiting: Mutex<Waiting>,
 }
 
@@ -37,12 +37,8 @@ pub(crate) struct QueueState {
 }
 
 impl Queue {
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self { capacity, waiting: Mutex::default() }
-    }
-
-    /// Adds rows at the end; returns how many old ones had to go.
-    pub(crate) fn push(&self, rows: impl Iterator<Item = Row>) -> usize {
+    /// Adds rows at the end; returns how many old ones had to go so that no more than `capacity` wait.
+    pub(crate) fn push(&self, rows: impl Iterator<Item = Row>, capacity: usize) -> usize {
         let mut waiting = self.waiting.lock();
         let before = waiting.rows.len();
         waiting.rows.extend(rows);
@@ -54,7 +50,7 @@ impl Queue {
                 _ => waiting.arrivals.push_back((now, count)),
             }
         }
-        let excess = waiting.rows.len().saturating_sub(self.capacity);
+        let excess = waiting.rows.len().saturating_sub(capacity);
         waiting.rows.drain(..excess);
         waiting.forget_arrivals(excess);
         excess
@@ -72,6 +68,17 @@ impl Queue {
     /// What was taken last has arrived, or is given up.
     pub(crate) fn delivered(&self) {
         self.waiting.lock().in_flight = None;
+    }
+
+    /// Puts what was taken last back to the front.
+    pub(crate) fn put_back(&self, rows: Vec<Row>) {
+        let mut waiting = self.waiting.lock();
+        if let Some((count, since)) = waiting.in_flight.take() {
+            waiting.arrivals.push_front((since, count));
+            for row in rows.into_iter().rev() {
+                waiting.rows.push_front(row);
+            }
+        }
     }
 
     pub(crate) fn state(&self) -> QueueState {
@@ -112,11 +119,14 @@ mod tests {
 
     #[test]
     fn the_oldest_go_first() {
-        let queue = Queue::new(3);
-        assert_eq!(queue.push((0..2).map(row)), 0);
-        assert_eq!(queue.push((2..5).map(row)), 2);
-        let times: Vec<i64> = queue.take(2).iter().map(|r| r.sample.timestamp.0).collect();
-        assert_eq!(times, [2, 3]);
+        let queue = Queue::default();
+        assert_eq!(queue.push((0..2).map(row), 3), 0);
+        assert_eq!(queue.push((2..5).map(row), 3), 2);
+        let take = |max| queue.take(max).iter().map(|r| r.sample.timestamp.0).collect::<Vec<i64>>();
+        assert_eq!(take(2), [2, 3]);
+        queue.put_back((2..4).map(row).collect());
+        assert_eq!((queue.state().waiting, queue.state().unsent), (3, 3));
+        assert_eq!(take(2), [2, 3]);
         assert_eq!((queue.state().waiting, queue.state().unsent), (1, 3));
         queue.delivered();
         assert_eq!((queue.state().waiting, queue.state().unsent), (1, 1));
@@ -124,13 +134,13 @@ mod tests {
 
     #[test]
     fn what_stays_behind_keeps_its_age() {
-        let queue = Queue::new(10);
-        queue.push((0..4).map(row));
+        let queue = Queue::default();
+        queue.push((0..4).map(row), 10);
         let begun = Instant::now();
         while begun.elapsed() < 2 * ARRIVAL_GRAIN {
             std::thread::yield_now();
         }
-        queue.push((4..6).map(row));
+        queue.push((4..6).map(row), 10);
         assert_eq!(queue.take(1).len(), 1);
         queue.delivered();
         assert!(queue.state().waiting_since >= 2 * ARRIVAL_GRAIN);

@@ -189,14 +189,13 @@ async fn a_dead_destination_takes_no_time_from_the_others() {
 async fn a_changed_destination_stays_in_order_and_in_the_metrics() {
     let (server, tasks) = (Supervisor::new(), Supervisor::new());
     let (peer, url) = peer(&server).await;
-    *peer.statuses.lock() = vec![StatusCode::BAD_GATEWAY; 3];
-    let section = |deadline: &str| {
-        let queue = format!("{{batch_send_deadline: {deadline}, min_backoff: 50ms}}");
-        format!("[{{name: up, url: '{url}', queue_config: {queue}}}]")
-    };
-    let (ingest, metrics) = ingest(&tasks, &section("1h"));
+    *peer.statuses.lock() = vec![StatusCode::BAD_GATEWAY];
+    let section = |queue: &str| format!("[{{name: up, url: '{url}', queue_config: {{{queue}}}}}]");
+    let (ingest, metrics) = ingest(&tasks, &section("batch_send_deadline: 1ms, min_backoff: 1h, max_backoff: 1h"));
     ingest.append(&batch(&[1.0]));
-    let next = configs(&section("1ms")).expect("is valid");
+    until("the failure", || peer.attempts.lock().len() == 1).await;
+    // What waits for the next try in an hour is the new one's to send, at once.
+    let next = configs(&section("batch_send_deadline: 1ms")).expect("is valid");
     ingest.forwarder.update(&next, &Labels::empty()).expect("updates");
     ingest.append(&batch(&[2.0]));
     until("delivery", || peer.values.lock().len() == 2).await;
