@@ -20,6 +20,7 @@ mod metrics;
 mod pipeline;
 mod shared;
 mod snapshot;
+mod view;
 
 #[cfg(test)]
 mod tests;

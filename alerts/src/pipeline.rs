@@ -1,5 +1,5 @@
 //! From a group that is due to people: inhibit, mute time, silence, and then for each integration: wait for the peers'
-//! turn, compare with the log, send with retry, log. [`Pipeline::run`] reads in that order.
+//! turn, compare with the log, send with retry, log. [`Pipeline::run`] reads in that order; `view` has the first three.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +12,12 @@ use tokio::time::Instant;
 
 use crate::cluster::{Cluster, random_u64};
 use crate::engine::alert::AlertRecord;
-use crate::engine::dedup::{GroupState, LogEntry, LogKey, Reason};
+use crate::engine::dedup::{LogEntry, LogKey, Reason};
 use crate::engine::route::RouteOptions;
 use crate::engine::state::Flush;
 use crate::metrics::{FailureReason, NotificationMetrics};
 use crate::shared::Core;
+use crate::view::View;
 
 /// A flush gets at least so long, however short the group's interval is.
 const MIN_TIME: Duration = Duration::from_secs(10);
@@ -48,8 +49,6 @@ enum Unfinished {
 struct Job<'a> {
     flush: &'a Flush,
     route: &'a RouteOptions,
-    alerts: &'a [Arc<AlertRecord>],
-    state: GroupState,
     integration: &'a dyn Integration,
     key: LogKey,
 }
@@ -59,10 +58,11 @@ impl Pipeline {
     /// the next flush of the group tries again, since nothing was logged.
     pub async fn run(&self, flush: &Flush, stop: &Stop) -> bool {
         let Some(route) = flush.config.routes.get(flush.id.0).map(|r| &r.options) else { return true };
-        let alerts = self.without_inhibited(flush);
-        let alerts = self.unless_muted(flush, route, alerts);
-        let alerts = self.without_silenced(flush, alerts);
-        let Some(receiver) = flush.config.receivers.get(&route.receiver).filter(|_| !alerts.is_empty()) else {
+        let view = View::of(&self.core.state.lock(), flush, route, flush.now);
+        for (reason, count) in view.suppressed {
+            self.metrics.suppressed.with_label_values(&[reason]).inc_by(count as u64);
+        }
+        let Some(receiver) = flush.config.receivers.get(&route.receiver).filter(|_| !view.alerts.is_empty()) else {
             return true;
         };
         tokio::select! {
@@ -71,7 +71,6 @@ impl Pipeline {
         }
         let wait = self.cluster.turn_wait();
         let deadline = Instant::now() + route.group_interval.max(MIN_TIME) + wait;
-        let state = group_state(&alerts, flush.now);
         let jobs = receiver.integrations.iter().map(|integration| {
             let key = LogKey {
                 group_key: flush.key.clone(),
@@ -79,45 +78,11 @@ impl Pipeline {
                 integration: integration.kind().to_owned(),
                 index: integration.index(),
             };
-            Job { flush, route, alerts: &alerts, state: state.clone(), integration: integration.as_ref(), key }
+            Job { flush, route, integration: integration.as_ref(), key }
         });
         let jobs: Vec<_> = jobs.collect();
         let done = join_all(jobs.iter().map(|job| self.notify(job, wait, deadline, stop))).await;
         done.into_iter().all(|ok| ok)
-    }
-
-    fn without_inhibited(&self, flush: &Flush) -> Vec<Arc<AlertRecord>> {
-        let state = self.core.state.lock();
-        let speaks = |a: &&Arc<AlertRecord>| state.inhibited_by(&a.labels, flush.now).is_empty();
-        let alerts: Vec<_> = flush.alerts.iter().filter(speaks).cloned().collect();
-        self.count_suppressed("inhibition", flush.alerts.len() - alerts.len());
-        alerts
-    }
-
-    fn unless_muted(
-        &self,
-        flush: &Flush,
-        route: &RouteOptions,
-        alerts: Vec<Arc<AlertRecord>>,
-    ) -> Vec<Arc<AlertRecord>> {
-        if flush.config.muted_by(route, flush.now).is_empty() {
-            return alerts;
-        }
-        self.count_suppressed("mute_time_interval", alerts.len());
-        Vec::new()
-    }
-
-    fn without_silenced(&self, flush: &Flush, alerts: Vec<Arc<AlertRecord>>) -> Vec<Arc<AlertRecord>> {
-        let state = self.core.state.lock();
-        let before = alerts.len();
-        let speaks = |a: &Arc<AlertRecord>| state.silences.silenced_by(&a.labels, flush.now).is_empty();
-        let alerts: Vec<_> = alerts.into_iter().filter(speaks).collect();
-        self.count_suppressed("silence", before - alerts.len());
-        alerts
-    }
-
-    fn count_suppressed(&self, reason: &str, count: usize) {
-        self.metrics.suppressed.with_label_values(&[reason]).inc_by(count as u64);
     }
 
     /// One integration: waits for its turn, then tries until it is done or the deadline passes.
@@ -156,22 +121,17 @@ impl Pipeline {
         }
     }
 
-    /// Before every attempt the log is read again: a peer may have sent meanwhile.
+    /// Before every attempt group and log are looked at again: a peer may have sent meanwhile, and while we waited for
+    /// it what we would have said may have become wrong.
     async fn deliver(&self, job: &Job<'_>, deadline: Instant, stop: &Stop) -> Result<(), Unfinished> {
         let kind = job.integration.kind();
         let mut backoff = FIRST_BACKOFF;
         let mut counted = false;
         loop {
             self.cluster.wait_unclaimed(&job.key).await;
-            let reason = self.reason(job);
-            if !reason.is_needed() {
+            if !self.look(job).1.is_needed() {
                 return Ok(());
             }
-            let Some(notification) = self.notification(job, reason) else {
-                // Nothing this channel wants to hear of, but the next flush must know that it was considered.
-                self.log(job);
-                return Ok(());
-            };
             if stop.is_requested() {
                 return Err(Unfinished::Stopping);
             }
@@ -180,19 +140,8 @@ impl Pipeline {
                 if !std::mem::replace(&mut counted, true) {
                     self.metrics.notifications.with_label_values(&[kind]).inc();
                 }
-                match self.attempt(job, &notification).await {
-                    Ok(()) => {
-                        self.log(job);
-                        tracing::info!(
-                            receiver = job.key.receiver,
-                            integration = kind,
-                            group_key = job.key.group_key,
-                            alerts = notification.alerts.len(),
-                            reason = reason.as_str(),
-                            "notified"
-                        );
-                        return Ok(());
-                    }
+                match self.attempt(job).await {
+                    Ok(()) => return Ok(()),
                     Err(error) => {
                         self.cluster.release(&job.key).await;
                         pause = pause_after(error, pause)?;
@@ -210,15 +159,44 @@ impl Pipeline {
         }
     }
 
-    fn reason(&self, job: &Job<'_>) -> Reason {
+    /// The group as it is now and what that means after what was logged; both under one lock.
+    fn look(&self, job: &Job<'_>) -> (View, Reason) {
         let state = self.core.state.lock();
-        let send_resolved = job.integration.send_resolved();
-        Reason::decide(state.log.get(&job.key), &job.state, send_resolved, job.route.repeat_interval, job.flush.now)
+        let view = View::of(&state, job.flush, job.route, runtime::now());
+        let (send_resolved, repeat_interval) = (job.integration.send_resolved(), job.route.repeat_interval);
+        let logged = state.log.get(&job.key);
+        let reason = if view.alerts.is_empty() {
+            Reason::Nothing
+        } else {
+            Reason::decide(logged, &view.group_state(), send_resolved, repeat_interval, job.flush.now)
+        };
+        (view, reason)
+    }
+
+    /// One attempt under a claim: what is said is decided now that no peer speaks.
+    async fn attempt(&self, job: &Job<'_>) -> Result<(), SendError> {
+        let (view, reason) = self.look(job);
+        if !reason.is_needed() {
+            self.cluster.release(&job.key).await;
+            return Ok(());
+        }
+        if let Some(notification) = self.notification(job, &view, reason) {
+            self.send(job, &notification).await?;
+            let (receiver, group_key) = (&job.key.receiver, &job.key.group_key);
+            let (integration, alerts) = (job.integration.kind(), notification.alerts.len());
+            tracing::info!(receiver, integration, group_key, alerts, reason = reason.as_str(), "notified");
+        }
+        // Also where there was nothing this channel wants to hear of: the next flush must know that it was considered.
+        let now = runtime::now();
+        let entry = LogEntry::new(job.key.clone(), view.group_state(), now, job.route.repeat_interval);
+        self.core.state.lock().log.merge(entry, now);
+        self.cluster.sent(&job.key);
+        Ok(())
     }
 
     /// What the channel is told; `None` where only resolved alerts are left and it does not want those.
-    fn notification(&self, job: &Job<'_>, reason: Reason) -> Option<Notification> {
-        let alerts = job.alerts.iter().map(|a| notification_alert(a, job.flush.now));
+    fn notification(&self, job: &Job<'_>, view: &View, reason: Reason) -> Option<Notification> {
+        let alerts = view.alerts.iter().map(|a| notification_alert(a, view.now));
         let alerts: Vec<_> = alerts.filter(|a| !a.resolved || job.integration.send_resolved()).collect();
         if alerts.is_empty() {
             return None;
@@ -235,8 +213,8 @@ impl Pipeline {
         })
     }
 
-    /// One attempt; the claim is renewed while it takes its time.
-    async fn attempt(&self, job: &Job<'_>, notification: &Notification) -> Result<(), SendError> {
+    /// The sending itself; the claim is renewed while it takes its time.
+    async fn send(&self, job: &Job<'_>, notification: &Notification) -> Result<(), SendError> {
         let kind = job.integration.kind();
         self.metrics.requests.with_label_values(&[kind]).inc();
         let started = Instant::now();
@@ -256,23 +234,6 @@ impl Pipeline {
         }
         result
     }
-
-    fn log(&self, job: &Job<'_>) {
-        let now = runtime::now();
-        let entry = LogEntry::new(job.key.clone(), job.state.clone(), now, job.route.repeat_interval);
-        self.core.state.lock().log.merge(entry, now);
-        self.cluster.sent(&job.key);
-    }
-}
-
-fn group_state(alerts: &[Arc<AlertRecord>], now: TimestampMs) -> GroupState {
-    let (resolved, firing): (Vec<_>, Vec<_>) = alerts.iter().partition(|a| a.resolved_at(now));
-    let sorted = |alerts: Vec<&Arc<AlertRecord>>| {
-        let mut fingerprints: Vec<u64> = alerts.into_iter().map(|a| a.fingerprint()).collect();
-        fingerprints.sort_unstable();
-        fingerprints
-    };
-    GroupState { firing: sorted(firing), resolved: sorted(resolved) }
 }
 
 fn notification_alert(alert: &AlertRecord, now: TimestampMs) -> Alert {
