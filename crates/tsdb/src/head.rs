@@ -9,7 +9,7 @@ use model::{
     Append, AppendReport, Batch, Labels, Matcher, MetricMetadata, Queryable, Refusal, RefusalReason, SelectError,
     Selection, StoredSeries, TimeRange, TimestampMs,
 };
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::index::Index;
 use crate::series::{Handle, Pushed, Series};
@@ -19,6 +19,8 @@ pub type Clock = Arc<dyn Fn() -> TimestampMs + Send + Sync>;
 
 /// A sample further ahead of the clock than this is refused, as Prometheus' receiver does.
 const MAX_AHEAD_MS: i64 = 600_000;
+/// Retention is enforced whenever this part of it has passed: dropping one sample moves all others of its series.
+const RETENTION_STEPS: i64 = 64;
 /// Metadata of more families than this is not kept.
 const MAX_FAMILIES: usize = 100_000;
 
@@ -64,7 +66,12 @@ pub struct Head {
     index: RwLock<Index>,
     metadata: RwLock<BTreeMap<String, MetricMetadata>>,
     newest: AtomicI64,
-    samples: AtomicU64,
+    /// Held during upkeep: an index is rebuilt by one at a time.
+    upkeep: Mutex<()>,
+    /// What retention has been enforced up to.
+    truncated: AtomicI64,
+    /// Below zero for a moment when samples are dropped before their append has counted them.
+    samples: AtomicI64,
     appended: AtomicU64,
     dropped_by_retention: AtomicU64,
     dropped_by_budget: AtomicU64,
@@ -79,23 +86,38 @@ impl Head {
             index: RwLock::default(),
             metadata: RwLock::default(),
             newest: AtomicI64::new(i64::MIN),
-            samples: AtomicU64::new(0),
+            upkeep: Mutex::default(),
+            truncated: AtomicI64::new(i64::MIN),
+            samples: AtomicI64::new(0),
             appended: AtomicU64::new(0),
             dropped_by_retention: AtomicU64::new(0),
             dropped_by_budget: AtomicU64::new(0),
         }
     }
 
+    fn retention_ms(&self) -> i64 {
+        i64::try_from(self.options.retention.as_millis()).unwrap_or(i64::MAX)
+    }
+
     fn cutoff(&self) -> i64 {
-        let retention = i64::try_from(self.options.retention.as_millis()).unwrap_or(i64::MAX);
-        self.newest.load(Ordering::Relaxed).saturating_sub(retention)
+        self.newest.load(Ordering::Relaxed).saturating_sub(self.retention_ms())
+    }
+
+    fn held(&self) -> u64 {
+        u64::try_from(self.samples.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
     /// Drops what retention and budget no longer cover, and series without samples. Call it every few seconds.
     pub fn maintain(&self) {
-        let gone = self.truncate(self.cutoff());
-        self.dropped_by_retention.fetch_add(gone, Ordering::Relaxed);
-        while self.samples.load(Ordering::Relaxed) > self.options.max_samples {
+        let _one_at_a_time = self.upkeep.lock();
+        let cutoff = self.cutoff();
+        let step = self.retention_ms() / RETENTION_STEPS;
+        if cutoff >= self.truncated.load(Ordering::Relaxed).saturating_add(step) {
+            self.truncated.store(cutoff, Ordering::Relaxed);
+            let gone = self.truncate(cutoff);
+            self.dropped_by_retention.fetch_add(gone, Ordering::Relaxed);
+        }
+        while self.held() > self.options.max_samples {
             let Some((oldest, newest)) = self.statistics().bounds else { break };
             // A tenth of the time span: a few rounds at most, and the newest sample always stays.
             let cutoff = oldest.0 + (newest.0 - oldest.0) / 10 + 1;
@@ -115,21 +137,36 @@ impl Head {
             gone += dropped as u64;
             empty += usize::from(!left);
         }
-        self.samples.fetch_sub(gone, Ordering::Relaxed);
+        self.samples.fetch_sub(gone as i64, Ordering::Relaxed);
         // Rebuilding the index costs its size, so it waits until a tenth of it is dead.
         if empty * 10 > all.len() {
-            drop(all);
-            // Writers push while they hold the index lock, so none holds a series across its removal.
-            self.index.write().retain(|s| s.bounds().is_some());
+            self.rebuild_index(&all);
         }
         gone
+    }
+
+    /// Leaves dead series behind. Readers and writers wait only for what has changed while the new index was made.
+    fn rebuild_index(&self, all: &[Arc<Series>]) {
+        let (living, dead): (Vec<_>, Vec<_>) = all.iter().partition(|s| s.bounds().is_some());
+        let mut fresh = Index::default();
+        living.into_iter().for_each(|series| fresh.insert(series.clone()));
+        let old = {
+            let mut index = self.index.write();
+            // Writers push while they hold the index lock, so none holds a series across its removal. A series that was
+            // dead above may live again by now, and new ones stand behind those that were there.
+            let revived = dead.into_iter().filter(|s| s.bounds().is_some());
+            revived.chain(index.all().iter().skip(all.len())).for_each(|series| fresh.insert(series.clone()));
+            std::mem::replace(&mut *index, fresh)
+        };
+        // Freeing takes time too, and nobody needs to wait for it.
+        drop(old);
     }
 
     /// What the head holds and did.
     pub fn statistics(&self) -> HeadStatistics {
         let index = self.index.read();
         let mut out = HeadStatistics {
-            samples: self.samples.load(Ordering::Relaxed),
+            samples: self.held(),
             appended: self.appended.load(Ordering::Relaxed),
             dropped_by_retention: self.dropped_by_retention.load(Ordering::Relaxed),
             dropped_by_budget: self.dropped_by_budget.load(Ordering::Relaxed),
@@ -201,8 +238,14 @@ impl Append for Head {
                     drop(index);
                     let pushed = {
                         let mut writing = self.index.write();
-                        let known = writing.get(&entry.labels).cloned();
-                        known.unwrap_or_else(|| writing.create(&entry.labels)).push(entry.sample)
+                        match writing.get(&entry.labels).cloned() {
+                            Some(series) => series.push(entry.sample),
+                            // Others may have created the last ones in between.
+                            None if writing.len() >= self.options.max_series => {
+                                Pushed::Refused(RefusalReason::SeriesLimit)
+                            }
+                            None => writing.create(&entry.labels).push(entry.sample),
+                        }
                     };
                     index = self.index.read();
                     pushed
@@ -219,7 +262,7 @@ impl Append for Head {
         }
         drop(index);
         self.newest.fetch_max(newest, Ordering::Relaxed);
-        self.samples.fetch_add(report.appended as u64, Ordering::Relaxed);
+        self.samples.fetch_add(report.appended as i64, Ordering::Relaxed);
         self.appended.fetch_add(report.appended as u64, Ordering::Relaxed);
         if !batch.metadata.is_empty() {
             self.store_metadata(&batch.metadata);

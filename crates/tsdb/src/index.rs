@@ -38,7 +38,7 @@ impl Index {
         series
     }
 
-    fn insert(&mut self, series: Arc<Series>) {
+    pub(crate) fn insert(&mut self, series: Arc<Series>) {
         let reference = self.by_ref.len() as SeriesRef;
         for (name, value) in series.labels().iter() {
             if !self.postings.contains_key(name) {
@@ -55,15 +55,6 @@ impl Index {
         }
         self.by_labels.insert(series.labels().clone(), series.clone());
         self.by_ref.push(series);
-    }
-
-    /// The same index without the series for which `keep` does not hold.
-    pub(crate) fn retain(&mut self, keep: impl Fn(&Series) -> bool) {
-        let kept = std::mem::take(&mut self.by_ref);
-        *self = Self::default();
-        for series in kept.into_iter().filter(|s| keep(s)) {
-            self.insert(series);
-        }
     }
 
     /// The series that satisfy every matcher, in order of creation.

@@ -28,6 +28,7 @@ impl Series {
         let timestamp = sample.timestamp.0;
         // Nearly every sample is newer than all before it.
         if columns.timestamps.last().is_none_or(|last| *last < timestamp) {
+            make_room(&mut columns);
             columns.push(timestamp, sample.value);
             return Pushed::Stored;
         }
@@ -35,11 +36,19 @@ impl Series {
             Ok(at) if columns.values[at].to_bits() == sample.value.to_bits() => Pushed::Duplicate,
             Ok(_) => Pushed::Refused(RefusalReason::DuplicateTimestamp),
             Err(at) => {
+                make_room(&mut columns);
                 columns.timestamps.insert(at, timestamp);
                 columns.values.insert(at, sample.value);
                 Pushed::Stored
             }
         }
+    }
+
+    /// How many samples it holds, and how many its memory could.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> (usize, usize) {
+        let columns = self.columns.lock();
+        (columns.len(), columns.timestamps.capacity().max(columns.values.capacity()))
     }
 
     /// First and last timestamp; `None` for a series without samples.
@@ -66,6 +75,16 @@ impl Series {
             }
         }
         (gone, !columns.is_empty())
+    }
+}
+
+/// Full columns grow by an eighth: doubling would leave up to half of the store's memory unused.
+fn make_room(columns: &mut SampleBuffer) {
+    let length = columns.timestamps.len();
+    if length == columns.timestamps.capacity() {
+        let more = length / 8 + 8;
+        columns.timestamps.reserve_exact(more);
+        columns.values.reserve_exact(more);
     }
 }
 

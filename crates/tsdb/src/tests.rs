@@ -10,6 +10,7 @@ use model::{
 };
 use proptest::prelude::*;
 
+use crate::series::Series;
 use crate::{Head, HeadOptions};
 
 const NOW: i64 = 1_700_000_000_000;
@@ -106,6 +107,57 @@ fn the_sample_budget_drops_the_oldest() {
     assert!(statistics.samples <= 100 && statistics.samples > 50, "{statistics:?}");
     assert_eq!(statistics.bounds.map(|b| b.1), Some(TimestampMs(NOW - 1)));
     assert_eq!(statistics.dropped_by_budget + statistics.samples, 200);
+}
+
+#[test]
+fn columns_keep_little_unused_memory() {
+    let series = Series::new(Labels::empty());
+    for t in 0..10_000 {
+        series.push(Sample { timestamp: TimestampMs(t), value: 0.0 });
+        let (length, capacity) = series.room();
+        assert!(capacity <= length + length / 8 + 8, "{capacity} for {length}");
+    }
+}
+
+/// Writers, upkeep and readers at once: nothing that was stored is lost but by retention or budget, and counts agree.
+#[test]
+fn counts_agree_whatever_runs_at_once() {
+    const SERIES: i64 = 40;
+    const SAMPLES: i64 = 400;
+    let options = HeadOptions { retention: Duration::from_secs(60), max_series: 1_000, max_samples: 2_000 };
+    let head = head(options);
+    let names: Vec<String> = (0..SERIES).map(|n| format!("{}{n}", ["a", "b"][n as usize % 2])).collect();
+    let running = std::sync::atomic::AtomicUsize::new(2);
+    std::thread::scope(|scope| {
+        for writer in 0..2usize {
+            let (head, names, running) = (&head, &names, &running);
+            scope.spawn(move || {
+                // A second a sample: series die by retention and are created again all the time.
+                for t in 0..SAMPLES {
+                    let born = (t / 70) as usize * 4;
+                    let alive = names.iter().cycle().skip(writer + born).step_by(2).take(10);
+                    let rows: Vec<(&str, i64, f64)> =
+                        alive.map(|name| (name.as_str(), NOW - (SAMPLES - t) * 1_000, t as f64)).collect();
+                    let report = head.append(&batch(&rows));
+                    assert!(report.refused.iter().all(|r| r.reason == RefusalReason::OutOfBounds), "{report:?}");
+                }
+                running.fetch_sub(1, std::sync::atomic::Ordering::Release);
+            });
+        }
+        while running.load(std::sync::atomic::Ordering::Acquire) > 0 {
+            head.maintain();
+            let statistics = head.statistics();
+            assert!(statistics.samples <= 2 * 10 * SAMPLES as u64, "{statistics:?}");
+        }
+    });
+    head.maintain();
+    let statistics = head.statistics();
+    let found: usize = read(&head, &[], TimeRange::ALL).values().map(Vec::len).sum();
+    assert_eq!(found as u64, statistics.samples);
+    assert_eq!(
+        statistics.appended,
+        statistics.samples + statistics.dropped_by_retention + statistics.dropped_by_budget
+    );
 }
 
 #[test]
