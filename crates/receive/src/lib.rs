@@ -1,11 +1,12 @@
 //! The remote-write receiver: `POST /api/v1/write`, version 1.0, from Prometheus, agents and our own tiers.
 //!
 //! Invariants: one bad sample never takes its batch with it; 2xx only when every sample is stored; what a client claims
-//! about sizes is checked before memory is reserved; when decoding cannot keep up, senders hear 429 with `Retry-After`
-//! and keep their samples.
+//! about sizes is checked before memory is reserved; when decoding cannot keep up, or the bodies under way take all the
+//! memory they may, senders hear 429 with `Retry-After` and keep their samples.
 //!
 //! Non-goals: it does not know where samples go ([`model::Append`]), nor who may write what.
 
+mod body;
 mod metrics;
 mod receiver;
 #[cfg(test)]

@@ -6,19 +6,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use bytes::Bytes;
 use model::{Append, Labels, RefusalReason};
 use parking_lot::RwLock;
 use remote_write::{DecodeLimits, Decoded};
 use runtime::{CpuPool, Metrics, MetricsError, PoolError};
 
+use crate::body::{BodyBudget, BodyError};
 use crate::metrics::ReceiveMetrics;
 
+/// Largest bodies that may be held at once.
+const BODIES_AT_ONCE: usize = 8;
 /// Offenders named in one answer.
 const MAX_NAMED: usize = 3;
 
@@ -61,6 +62,7 @@ struct Receiver {
     stamp: Stamp,
     pool: CpuPool,
     limits: DecodeLimits,
+    budget: BodyBudget,
     metrics: ReceiveMetrics,
 }
 
@@ -70,7 +72,8 @@ struct Receiver {
 /// When the receiver's metrics are registered already.
 pub fn router(options: ReceiverOptions, metrics: &Metrics) -> Result<Router, MetricsError> {
     let ReceiverOptions { sink, stamp, pool, limits } = options;
-    let receiver = Receiver { sink, stamp, pool, limits, metrics: ReceiveMetrics::new(metrics)? };
+    let budget = BodyBudget::new(limits.max_decoded_bytes.saturating_mul(BODIES_AT_ONCE));
+    let receiver = Receiver { sink, stamp, pool, limits, budget, metrics: ReceiveMetrics::new(metrics)? };
     Ok(Router::new().route("/api/v1/write", post(write)).with_state(receiver))
 }
 
@@ -117,11 +120,13 @@ impl IntoResponse for Outcome {
 
 async fn receive(receiver: &Receiver, request: Request) -> Result<Outcome, Outcome> {
     check_head(request.headers())?;
-    let body = read_body(request.into_body(), receiver.limits.max_decoded_bytes).await?;
+    let limit = receiver.limits.max_decoded_bytes;
+    let read = receiver.budget.read(request.into_body(), limit).await;
+    let body = read.map_err(|BodyError(status, message)| Outcome::refused(status, message))?;
     let started = Instant::now();
-    receiver.metrics.bytes.inc_by(body.len() as u64);
+    receiver.metrics.bytes.inc_by(body.bytes.len() as u64);
     let (pool, worker) = (receiver.pool.clone(), receiver.clone());
-    let outcome = pool.run(move || worker.store(&body)).await.map_err(|e| match e {
+    let outcome = pool.run(move || worker.store(&body.bytes)).await.map_err(|e| match e {
         PoolError::Full => {
             Outcome::refused(StatusCode::TOO_MANY_REQUESTS, "too many requests are waiting; send this one again later")
         }
@@ -150,16 +155,6 @@ fn check_head(headers: &HeaderMap) -> Result<(), Outcome> {
             unsupported(format!("message {other:?} is not supported yet; send prometheus.WriteRequest (1.0)"))
         }
     }
-}
-
-async fn read_body(body: Body, limit: usize) -> Result<Bytes, Outcome> {
-    axum::body::to_bytes(body, limit).await.map_err(|error| {
-        // Either the limit or a broken connection; nobody hears the answer in the latter case.
-        Outcome::refused(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("cannot read the request: {error}; at most {limit} bytes are accepted"),
-        )
-    })
 }
 
 impl Receiver {

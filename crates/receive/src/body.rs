@@ -1,0 +1,102 @@
+//! Request bodies: read in bounded time, into memory that all requests together may use up to a budget.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// How long a client may take to send a body; senders give up after 30s by default.
+const READ_WITHIN: Duration = Duration::from_secs(60);
+
+/// What all bodies together may take, in bytes.
+#[derive(Clone)]
+pub(crate) struct BodyBudget {
+    bytes: Arc<Semaphore>,
+    within: Duration,
+}
+
+/// A whole body, and its part of the budget.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) bytes: Bytes,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// A body that was not read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BodyError(pub(crate) StatusCode, pub(crate) String);
+
+impl BodyBudget {
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self { bytes: Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))), within: READ_WITHIN }
+    }
+
+    /// Reads a body of at most `limit` bytes.
+    pub(crate) async fn read(&self, body: Body, limit: usize) -> Result<Held, BodyError> {
+        tokio::time::timeout(self.within, self.read_all(body, limit)).await.unwrap_or_else(|_| {
+            let text = format!("the body did not arrive within {} seconds", self.within.as_secs());
+            Err(BodyError(StatusCode::REQUEST_TIMEOUT, text))
+        })
+    }
+
+    async fn read_all(&self, mut body: Body, limit: usize) -> Result<Held, BodyError> {
+        // Copied, since many small chunks would each keep a buffer of their own alive.
+        let mut whole = BytesMut::new();
+        let mut permit: Option<OwnedSemaphorePermit> = None;
+        while let Some(frame) = body.frame().await {
+            // Nobody hears this answer: the connection is broken.
+            let frame =
+                frame.map_err(|e| BodyError(StatusCode::BAD_REQUEST, format!("cannot read the request: {e}")))?;
+            let Ok(chunk) = frame.into_data() else { continue };
+            if whole.len() + chunk.len() > limit {
+                let text = format!("the request is larger than the {limit} bytes allowed; send smaller requests");
+                return Err(BodyError(StatusCode::PAYLOAD_TOO_LARGE, text));
+            }
+            let bytes = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+            let more = self.bytes.clone().try_acquire_many_owned(bytes).map_err(|_| {
+                let text = "too much is being received at once; send this request again later";
+                BodyError(StatusCode::TOO_MANY_REQUESTS, text.to_owned())
+            })?;
+            match &mut permit {
+                Some(permit) => permit.merge(more),
+                None => permit = Some(more),
+            }
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(Held { bytes: whole.freeze(), _permit: permit })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderMap;
+    use http_body_util::Full;
+
+    #[tokio::test]
+    async fn bodies_share_a_budget_and_give_it_back() {
+        let budget = BodyBudget::new(10);
+        let first = budget.read(Body::from("12345678"), 9).await.expect("fits");
+        assert_eq!(first.bytes, "12345678");
+        let second = budget.read(Body::from("123"), 9).await.expect_err("is too much at once");
+        assert_eq!(second.0, StatusCode::TOO_MANY_REQUESTS);
+        drop(first);
+        assert_eq!(budget.read(Body::from("123"), 9).await.expect("fits now").bytes, "123");
+        let large = budget.read(Body::from("1234567890"), 9).await.expect_err("is too large");
+        assert_eq!(large.0, StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(budget.read(Body::empty(), 9).await.expect("is a body").bytes, "");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_never_ends_is_given_up() {
+        let budget = BodyBudget { within: Duration::from_millis(10), ..BodyBudget::new(10) };
+        let end = std::future::pending::<Option<Result<HeaderMap, std::convert::Infallible>>>();
+        let endless = Body::new(Full::new(Bytes::from("1")).with_trailers(end));
+        let error = budget.read(endless, 9).await.expect_err("does not end");
+        assert_eq!(error.0, StatusCode::REQUEST_TIMEOUT);
+    }
+}
