@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::{Labels, LabelsBuilder};
 
-use crate::Node;
+use crate::{Mapping, Node};
 
 /// Defaults for scrapes and rules, and the labels that name this server to others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Global {
     pub scrape_timeout: Duration,
     /// How often rules are evaluated (default 1m).
     pub evaluation_interval: Duration,
+    /// How far back rules look, for data that arrive late (`rule_query_offset`, default 0s).
+    pub rule_query_offset: Duration,
     /// Labels added to whatever leaves this server; `${NAME}` is replaced by the environment's variable.
     pub external_labels: Labels,
 }
@@ -26,6 +28,7 @@ impl Default for Global {
             scrape_interval: minute,
             scrape_timeout: Duration::from_secs(10),
             evaluation_interval: minute,
+            rule_query_offset: Duration::ZERO,
             external_labels: Labels::empty(),
         }
     }
@@ -53,6 +56,8 @@ impl Global {
         });
         let evaluation_interval =
             fields.positive_duration("evaluation_interval").unwrap_or(default.evaluation_interval);
+        let rule_query_offset = fields.duration("rule_query_offset").unwrap_or_default();
+        check_formats(&fields);
         for key in ["query_log_file", "scrape_failure_log_file"] {
             fields.unsupported(key, "remove it and use --log.level=debug");
         }
@@ -63,6 +68,7 @@ impl Global {
             "label_name_length_limit",
             "label_value_length_limit",
             "target_limit",
+            "keep_dropped_targets",
         ] {
             fields.unsupported(key, "set it in each scrape_configs entry");
         }
@@ -71,8 +77,29 @@ impl Global {
             scrape_interval,
             scrape_timeout: scrape_timeout.unwrap_or(default.scrape_timeout.min(scrape_interval)),
             evaluation_interval,
+            rule_query_offset,
             external_labels: external_labels.unwrap_or_default(),
         }
+    }
+}
+
+/// Preferences that hold what every scrape does anyway are fine.
+fn check_formats(fields: &Mapping<'_>) {
+    let text = |protocol: &String| protocol.starts_with("PrometheusText") || protocol.starts_with("OpenMetricsText");
+    if let Some(node) = fields.get("scrape_protocols").filter(|n| !n.strings().iter().any(text)) {
+        node.problem("none of these scrape protocols is supported yet; add PrometheusText0.0.4");
+    }
+    if let Some(node) = fields.get("metric_name_validation_scheme").filter(|n| n.text().is_some_and(|s| s != "utf8")) {
+        node.problem("only the validation scheme utf8 is supported; remove it");
+    }
+    for key in [
+        "scrape_native_histograms",
+        "always_scrape_classic_histograms",
+        "convert_classic_histograms_to_nhcb",
+        "metric_name_escaping_scheme",
+        "extra_scrape_metrics",
+    ] {
+        fields.unsupported(key, "remove it");
     }
 }
 
@@ -116,6 +143,27 @@ fn expand_environment(labels: &Labels, lookup: impl Fn(&str) -> Option<String>) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Document;
+
+    #[test]
+    fn a_stock_section_is_fine() {
+        let decoded = |text: &str| {
+            let document = Document::parse("c.yml".as_ref(), text).expect("is YAML");
+            let global = Global::decode(&document.root());
+            document.finish().map(|()| global).map_err(|p| p.to_string())
+        };
+        let global = decoded(
+            "scrape_interval: 15s\nrule_query_offset: 30s\nscrape_protocols: [PrometheusProto, PrometheusText0.0.4]\n\
+             scrape_native_histograms: false\nmetric_name_validation_scheme: utf8\n",
+        );
+        assert_eq!(global.map(|g| g.rule_query_offset), Ok(Duration::from_secs(30)));
+        for (text, says) in [
+            ("scrape_protocols: [PrometheusProto]\n", "add PrometheusText0.0.4"),
+            ("scrape_native_histograms: true\n", "not supported yet"),
+        ] {
+            assert!(decoded(text).expect_err(text).contains(says));
+        }
+    }
 
     #[test]
     fn expands_the_environment() {

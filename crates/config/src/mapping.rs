@@ -64,9 +64,10 @@ impl<'a> Mapping<'a> {
         found
     }
 
-    /// A key that Prometheus or Alertmanager knows and we do not: a problem with advice where it is given.
+    /// A key that Prometheus or Alertmanager knows and we do not: a problem with advice where it is given. `false` asks
+    /// for nothing and is fine.
     pub fn unsupported(&self, key: &'static str, advice: &str) {
-        if self.get(key).is_some() {
+        if self.get(key).is_some_and(|n| n.text() != Some("false")) {
             let at = self.entries.iter().find(|(name, _, _)| name == key).map(|(_, at, _)| *at);
             if let Some(at) = at {
                 self.document.report(at, format!("{key} is not supported yet; {advice}"));

@@ -51,12 +51,16 @@ impl Reloader {
         let Some(path) = &self.config_file else {
             return Err("started without --config.file, so there is nothing to reload; restart with one".to_owned());
         };
-        let settings = Settings::load(path, &self.engine).map_err(|problems| problems.to_string())?;
+        let (path, engine) = (path.clone(), self.engine.clone());
+        // Files are read and rules are planned: not for a thread that others wait for.
+        let loading = tokio::task::spawn_blocking(move || Settings::load(&path, &engine));
+        let loaded = loading.await.map_err(|_| "reading the configuration panicked; look into the log".to_owned())?;
+        let settings = loaded.map_err(|problems| problems.to_string())?;
         for warning in &settings.warnings {
             tracing::warn!(warning, "the configuration may not mean what it says");
         }
         let labels = settings.global.external_labels;
-        // What can still fail comes first: clients whose certificates cannot be read.
+        // From here on nothing is expected to fail: clients were built once already while their sections were decoded.
         if let Some(forwarder) = &self.forwarder {
             forwarder.update(&settings.remote_write, &labels).map_err(|e| e.to_string())?;
         }

@@ -30,13 +30,11 @@ pub struct Settings {
 }
 
 /// Sections of prometheus.yml that no tier has.
-const UNSUPPORTED: [(&str, &str); 6] = [
+const UNSUPPORTED: [(&str, &str); 4] = [
     ("remote_read", "query the other server, or let it remote-write here"),
     ("scrape_config_files", "list the jobs under scrape_configs"),
-    ("storage", "use the --storage.* flags"),
     ("tracing", "remove it"),
     ("otlp", "remove it"),
-    ("runtime", "remove it"),
 ];
 
 impl Settings {
@@ -65,7 +63,8 @@ impl Settings {
         self.scrape = ScrapeConfig::decode_list(fields, "scrape_configs", &self.global);
         self.remote_write = RemoteWriteConfig::decode_list(&fields.items("remote_write"));
         let evaluation = EvaluationConfig::decode(fields);
-        let defaults = GroupDefaults { interval: self.global.evaluation_interval, ..GroupDefaults::default() };
+        let defaults =
+            GroupDefaults { interval: self.global.evaluation_interval, query_offset: self.global.rule_query_offset };
         match evaluation.load_rules(engine, &defaults) {
             Ok(loaded) => {
                 self.groups = loaded.groups;
@@ -76,6 +75,68 @@ impl Settings {
         self.alerting = evaluation.alerting;
         for (key, advice) in UNSUPPORTED {
             fields.unsupported(key, advice);
+        }
+        accept_without_effect(fields);
+    }
+}
+
+/// Keys of a stock configuration that ask for what is the case anyway: samples are taken in any order within the
+/// retention, exemplars are not kept, and there is no garbage collector.
+fn accept_without_effect(fields: &Mapping<'_>) {
+    if let Some(storage) = fields.get("storage").and_then(|n| n.mapping()) {
+        if let Some(tsdb) = storage.get("tsdb").and_then(|n| n.mapping()) {
+            tsdb.duration("out_of_order_time_window");
+            tsdb.unsupported("retention", "use --storage.retention.time and --storage.max-samples");
+            tsdb.finish();
+        }
+        storage.get("exemplars");
+        storage.finish();
+    }
+    if let Some(runtime) = fields.get("runtime").and_then(|n| n.mapping()) {
+        runtime.get("gogc");
+        runtime.finish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use promql::EngineOptions;
+
+    fn decoded(text: &str) -> Result<Settings, String> {
+        let document = Document::parse("prometheus.yml".as_ref(), text).expect("is YAML");
+        let (mut out, mut problems) = (Settings::default(), Problems::default());
+        let fields = document.root().mapping().expect("is a mapping");
+        out.decode(&fields, &Engine::new(EngineOptions::default()), &mut problems);
+        fields.finish();
+        document.finish().map(|()| out).map_err(|p| p.to_string())
+    }
+
+    #[test]
+    fn a_stock_configuration_starts_a_tier() {
+        let text = "
+global: {scrape_interval: 15s, evaluation_interval: 15s, rule_query_offset: 10s, external_labels: {monitor: m}}
+alerting: {alertmanagers: [{static_configs: [{targets: ['localhost:9093']}]}]}
+rule_files: []
+scrape_configs: [{job_name: prometheus, static_configs: [{targets: ['localhost:9090'], labels: {app: p}}]}]
+storage: {tsdb: {out_of_order_time_window: 30m}, exemplars: {max_exemplars: 100000}}
+runtime: {gogc: 75}
+remote_write:
+- {url: 'http://localhost:9091/api/v1/write', send_exemplars: true, queue_config: {capacity: 10000, max_shards: 50}}
+";
+        let settings = decoded(text).expect("is fine");
+        assert_eq!((settings.scrape.len(), settings.remote_write.len()), (1, 1));
+    }
+
+    #[test]
+    fn what_no_tier_does_is_refused_by_name() {
+        for (text, says) in [
+            ("remote_read: [{url: 'http://localhost/'}]", "remote_read is not supported yet"),
+            ("storage: {tsdb: {retention: {time: 1d}}}", "use --storage.retention.time"),
+            ("storage: {tsdb: {out_of_order_tim_window: 1m}}", "did you mean \"out_of_order_time_window\""),
+        ] {
+            let found = decoded(text).expect_err(text);
+            assert!(found.contains(says), "{text}: {found}");
         }
     }
 }
