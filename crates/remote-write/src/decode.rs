@@ -17,13 +17,27 @@ pub struct DecodeLimits {
     pub max_name_bytes: usize,
     /// Bytes of one label value.
     pub max_value_bytes: usize,
+    /// Samples of one request. A sample takes two bytes on the wire and 32 in memory at worst, so bytes alone are no
+    /// bound.
+    pub max_samples: usize,
 }
 
 impl Default for DecodeLimits {
     fn default() -> Self {
-        Self { max_decoded_bytes: 32 << 20, max_labels: 128, max_name_bytes: 1024, max_value_bytes: 16 << 10 }
+        Self {
+            max_decoded_bytes: 32 << 20,
+            max_labels: 128,
+            max_name_bytes: 1024,
+            max_value_bytes: 16 << 10,
+            max_samples: 2 << 20,
+        }
     }
 }
+
+/// Families of one request that are kept.
+const MAX_FAMILIES: usize = 100_000;
+/// Invalid series that are described; the samples of others are counted with the last of them.
+const MAX_INVALID: usize = 100;
 
 /// A request that is refused whole. The sender must not send it again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +53,9 @@ pub enum DecodeError {
         /// What is allowed.
         limit: usize,
     },
+    /// More samples than allowed.
+    #[error("the request holds more than the {0} samples allowed; send smaller requests")]
+    TooManySamples(usize),
     /// Not a `prometheus.WriteRequest`.
     #[error("cannot decode the request: {0}; send a prometheus.WriteRequest")]
     Protobuf(String),
@@ -64,7 +81,7 @@ pub struct InvalidSeries {
 pub struct Decoded {
     /// Every sample of every valid series, and metadata.
     pub batch: Batch,
-    /// Series with invalid labels.
+    /// Series with invalid labels; the first hundred of them.
     pub invalid: Vec<InvalidSeries>,
     /// Native histograms, which are not decoded.
     pub histograms: usize,
@@ -87,10 +104,12 @@ pub fn decode(body: &[u8], limits: &DecodeLimits) -> Result<Decoded, DecodeError
     fields(&message, |field, value| {
         match (field, value) {
             (wire::TIMESERIES, Field::Bytes(message)) => {
-                series.decode(message)?;
+                series.decode(message, limits, limits.max_samples.saturating_sub(out.batch.rows.len()))?;
                 series.finish(limits, &mut out);
             }
-            (wire::METADATA, Field::Bytes(message)) => out.batch.metadata.push(metadata(message)?),
+            (wire::METADATA, Field::Bytes(message)) if out.batch.metadata.len() < MAX_FAMILIES => {
+                out.batch.metadata.push(metadata(message)?)
+            }
             _ => {}
         }
         Ok(())
@@ -145,7 +164,7 @@ struct Series<'a> {
 }
 
 impl<'a> Series<'a> {
-    fn decode(&mut self, message: &'a [u8]) -> Result<(), DecodeError> {
+    fn decode(&mut self, message: &'a [u8], limits: &DecodeLimits, room: usize) -> Result<(), DecodeError> {
         *self = Self {
             labels: {
                 self.labels.clear();
@@ -159,7 +178,13 @@ impl<'a> Series<'a> {
         };
         fields(message, |field, value| {
             match (field, value) {
-                (wire::LABELS, Field::Bytes(message)) => self.labels.push(label(message)?),
+                // One more than allowed is enough to see that there are too many.
+                (wire::LABELS, Field::Bytes(message)) if self.labels.len() <= limits.max_labels => {
+                    self.labels.push(label(message)?);
+                }
+                (wire::SAMPLES, Field::Bytes(_)) if self.samples.len() >= room => {
+                    return Err(DecodeError::TooManySamples(limits.max_samples));
+                }
                 (wire::SAMPLES, Field::Bytes(message)) => self.samples.push(sample(message)?),
                 (wire::EXEMPLARS, _) => self.exemplars += 1,
                 (wire::HISTOGRAMS, _) => self.histograms += 1,
@@ -174,7 +199,10 @@ impl<'a> Series<'a> {
         out.exemplars += self.exemplars;
         match valid_labels(&self.labels, limits) {
             Ok(labels) => self.samples.iter().for_each(|sample| out.batch.push(labels.clone(), *sample)),
-            Err(reason) => out.invalid.push(InvalidSeries { reason, samples: self.samples.len() }),
+            Err(reason) => match out.invalid.get_mut(MAX_INVALID - 1) {
+                Some(last) => last.samples = last.samples.saturating_add(self.samples.len()),
+                None => out.invalid.push(InvalidSeries { reason, samples: self.samples.len() }),
+            },
         }
     }
 }
@@ -228,12 +256,7 @@ fn valid_labels(raw: &[(&[u8], &[u8])], limits: &DecodeLimits) -> Result<Labels,
         format!("{{{}}}", pairs.join(", "))
     };
     if raw.len() > limits.max_labels {
-        return Err(format!(
-            "series {} has {} labels, more than the {} allowed",
-            shown(),
-            raw.len(),
-            limits.max_labels
-        ));
+        return Err(format!("series {} has more than the {} labels allowed", shown(), limits.max_labels));
     }
     let mut pairs = Vec::with_capacity(raw.len());
     for (name, value) in raw {

@@ -111,6 +111,29 @@ fn a_claimed_size_is_refused_before_memory_is_reserved() {
 }
 
 #[test]
+fn small_messages_do_not_become_large_in_memory() {
+    let empty = || series(&[], &[]);
+    let flood = WriteRequest { timeseries: (0..1_000).map(|_| empty()).collect(), ..WriteRequest::default() };
+    let decoded = decode(&packed(&flood), &DecodeLimits::default()).expect("decodes");
+    assert_eq!(decoded.invalid.len(), 100);
+
+    let limits = DecodeLimits { max_samples: 3, ..DecodeLimits::default() };
+    let of = |counts: &[usize]| WriteRequest {
+        timeseries: counts.iter().map(|n| series(&[("__name__", "a")], &vec![(0.0, 0); *n])).collect(),
+        ..WriteRequest::default()
+    };
+    assert_eq!(decode(&packed(&of(&[2, 1])), &limits).map(|d| d.batch.rows.len()), Ok(3));
+    for counts in [&[4][..], &[2, 2]] {
+        assert_eq!(decode(&packed(&of(counts)), &limits), Err(DecodeError::TooManySamples(3)));
+    }
+    let labels: Vec<(String, String)> = (0..200).map(|n| (format!("l{n:03}"), "x".to_owned())).collect();
+    let labels: Vec<(&str, &str)> = labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let wide = WriteRequest { timeseries: vec![series(&labels, &[(0.0, 0)])], ..WriteRequest::default() };
+    let decoded = decode(&packed(&wide), &DecodeLimits::default()).expect("decodes");
+    assert!(decoded.invalid[0].reason.ends_with("has more than the 128 labels allowed"), "{:?}", decoded.invalid);
+}
+
+#[test]
 fn counts_what_it_does_not_read() {
     let mut odd = series(&[("__name__", "a")], &[]);
     odd.exemplars.push(WireSample::default());
