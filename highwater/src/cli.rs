@@ -82,10 +82,10 @@ pub struct TierArgs {
     #[arg(long = "web.max-connections", value_name = "COUNT", default_value_t = 512)]
     pub max_connections: usize,
     /// Folder for stored samples; this version keeps samples in memory only and does not write there
-    #[arg(long = "storage.path", value_name = "FOLDER", default_value = "data")]
+    #[arg(long = "storage.path", alias = "storage.tsdb.path", value_name = "FOLDER", default_value = "data")]
     pub storage_path: PathBuf,
     /// How long samples are kept, counted from the newest
-    #[arg(long = "storage.retention.time", value_name = "DURATION", default_value = "6h", value_parser = model::parse_duration)]
+    #[arg(long = "storage.retention.time", alias = "storage.tsdb.retention.time", value_name = "DURATION", default_value = "6h", value_parser = model::parse_duration)]
     pub retention: Duration,
     /// Series that are held at most; new ones beyond that are refused
     #[arg(long = "storage.max-series", value_name = "COUNT", default_value_t = 2_000_000)]

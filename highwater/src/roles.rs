@@ -50,7 +50,11 @@ pub fn run_alerts(args: AlertsArgs) -> Result<()> {
 
 fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.context("cannot start the runtime")?.block_on(work)
+    let runtime = runtime.context("cannot start the runtime")?;
+    let result = runtime.block_on(work);
+    // Everything that holds samples has ended. A query that still computes must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    result
 }
 
 fn tier_options(listen_address: String, args: TierArgs) -> Options {

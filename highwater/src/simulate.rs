@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use fleet_sim::{Fleet, FleetConfig};
 use runtime::{LogFormat, LogLevel, ServerLimits, Supervisor, bind, init_logging, serve};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// What to simulate.
 #[derive(Debug, Args)]
@@ -61,10 +62,19 @@ pub fn run(args: SimulateArgs) -> Result<()> {
         let supervisor = Supervisor::new();
         serve(&supervisor, "simulator", listener, fleet.router(), ServerLimits::default());
         tracing::info!(%address, metaclusters = fleet.metaclusters().len(), "simulating; GET / lists what is there");
-        tokio::signal::ctrl_c().await.context("cannot listen for signals")?;
+        asked_to_stop().await.context("cannot listen for signals")?;
         supervisor.stop(std::time::Duration::from_secs(5)).await;
         Ok(())
     })
+}
+
+/// Both signals: as the first process of a container, one that nobody handles does nothing.
+async fn asked_to_stop() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        asked = tokio::signal::ctrl_c() => asked,
+    }
 }
 
 /// Writes one file_sd file per metacluster, each replaced as a whole.
@@ -74,7 +84,9 @@ pub fn write_targets(fleet: &Fleet, address: &str, folder: &std::path::Path) -> 
         let path = folder.join(format!("{}.json", metacluster.name));
         let groups = serde_json::to_vec_pretty(&fleet.file_sd(&metacluster.name, address))?;
         let fresh = path.with_extension("json.new");
-        std::fs::write(&fresh, groups).and_then(|()| std::fs::rename(&fresh, &path)).with_context(|| format!("cannot write {}", path.display()))?;
+        std::fs::write(&fresh, groups)
+            .and_then(|()| std::fs::rename(&fresh, &path))
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }
