@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::harness::{Folder, Process, binary, free_port, until};
+use crate::harness::{DEADLINE, Folder, Process, binary, free_port, query, query_some, start, until};
 
 fn run(arguments: &[&str]) -> Output {
     Command::new(binary()).args(arguments).output().expect("the binary runs")
@@ -104,18 +104,19 @@ async fn get(port: u16, path: &str) -> Result<String, String> {
     if ok { Ok(body) } else { Err(body) }
 }
 
-fn central(folder: &Folder, port: u16, format: &str, config: &Path) -> Process {
+/// A role with its log in `ROLE.log`.
+fn role(name: &str, folder: &Folder, port: u16, format: &str, config: &Path) -> Process {
     let mut command = Command::new(binary());
-    command.arg("central").arg(format!("--config.file={}", config.display()));
+    command.arg(name).arg(format!("--config.file={}", config.display()));
     command.args([format!("--web.listen-address=127.0.0.1:{port}"), format!("--log.format={format}")]);
-    Process::start(&mut command, &folder.path().join("central.log"))
+    Process::start(&mut command, &folder.path().join(format!("{name}.log")))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reloads_on_hangup_and_on_request_and_ends_on_terminate() {
     let (folder, port) = (Folder::new(), free_port());
     let config = folder.write("central.yml", "global: {external_labels: {central: a}}\n");
-    let mut process = central(&folder, port, "json", &config);
+    let mut process = role("central", &folder, port, "json", &config);
     until("readiness", || get(port, "/-/ready")).await;
     assert!(get(port, "/-/healthy").await.is_ok());
 
@@ -139,4 +140,36 @@ async fn reloads_on_hangup_and_on_request_and_ends_on_terminate() {
     assert!(process.ended().await.success());
     let log = std::fs::read_to_string(folder.path().join("central.log")).expect("there is a log");
     assert!(log.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "not JSON: {log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_that_ends_sends_what_it_holds() {
+    let (folder, port) = (Folder::new(), free_port());
+    let central = start::<central::Central>(None).await;
+    let config = folder.write(
+        "edge.yml",
+        &format!(
+            "global: {{scrape_interval: 200ms, scrape_timeout: 200ms, external_labels: {{metacluster: cell-a}}}}\n\
+             scrape_configs: [{{job_name: self, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}]\n\
+             remote_write: [{{url: 'http://{}/api/v1/write', queue_config: {{batch_send_deadline: 1h, max_samples_per_send: 50000}}}}]\n",
+            central.address()
+        ),
+    );
+    let mut edge = role("edge", &folder, port, "logfmt", &config);
+    // Everything waits for the hour to pass, or for the end.
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    until("a few scrapes", || async {
+        let count = query_some(address, "count_over_time(up[1m])").await?[0].value;
+        if count >= 3.0 { Ok(()) } else { Err(format!("{count} scrapes")) }
+    })
+    .await;
+    assert_eq!(query(central.address(), "up").await, Ok(vec![]));
+    edge.signal("TERM");
+    assert!(edge.ended().await.success());
+    let sent =
+        query_some(central.address(), r#"count_over_time(up{metacluster="cell-a"}[1m])"#).await.expect("is there");
+    assert!(sent[0].value >= 3.0, "only {} samples arrived", sent[0].value);
+    let log = std::fs::read_to_string(folder.path().join("edge.log")).expect("there is a log");
+    assert!(log.lines().all(|line| line.contains("level=")), "not logfmt: {log}");
+    central.stop(DEADLINE).await;
 }
