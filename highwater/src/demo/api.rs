@@ -162,9 +162,9 @@ impl Api {
 
 /// Sums what a page of text format 0.0.4 says of one metric.
 fn sum_of(page: &str, name: &str, wanted: impl Fn(&str) -> bool) -> f64 {
-    let lines = page.lines().filter(|line| {
-        line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])) && wanted(line)
-    });
+    let lines = page
+        .lines()
+        .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])) && wanted(line));
     lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
 }
 

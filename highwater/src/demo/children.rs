@@ -147,7 +147,8 @@ fn last_lines(log: &Path) -> String {
 pub fn become_tied(parent: u32, command: &[OsString]) -> Result<Infallible> {
     let Some((program, arguments)) = command.split_first() else { bail!("no program is given after --") };
     #[cfg(target_os = "linux")]
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).context("cannot tie the process to its parent")?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .context("cannot tie the process to its parent")?;
     if std::os::unix::process::parent_id() != parent {
         bail!("the demo ended before its child began");
     }

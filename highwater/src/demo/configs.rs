@@ -26,12 +26,13 @@ type Change<'a> = (&'a str, &'a str);
 const SCRAPES: Change<'static> = ("scrape_interval: 30s", "scrape_interval: 5s");
 const EVALUATIONS: Change<'static> = ("evaluation_interval: 30s", "evaluation_interval: 5s");
 const PENDING: Change<'static> = ("for: 30s", "for: 5s");
+const SELDOM: Change<'static> = ("interval: 1m", "interval: 5s");
 const GROUP_WAIT: Change<'static> = ("group_wait: 10s", "group_wait: 1s");
 const GROUP_INTERVAL: Change<'static> = ("group_interval: 1m", "group_interval: 5s");
 
 /// The times that are shorter than in the examples, for people to read.
 pub fn shortened() -> String {
-    [SCRAPES, EVALUATIONS, PENDING, GROUP_WAIT, GROUP_INTERVAL]
+    [SCRAPES, EVALUATIONS, PENDING, SELDOM, GROUP_WAIT, GROUP_INTERVAL]
         .map(|(before, after)| format!("{before} -> {}", after.rsplit(' ').next().unwrap_or_default()))
         .join(", ")
 }
@@ -70,7 +71,7 @@ pub fn central(routers: [SocketAddr; 2]) -> Result<String> {
 }
 
 pub fn central_rules() -> Result<String> {
-    rewrite("rules/central.yml", CENTRAL_RULES, &[PENDING])
+    rewrite("rules/central.yml", CENTRAL_RULES, &[PENDING, SELDOM])
 }
 
 /// The stand-in for the mail server shows a certificate of its own, which `smtp-ca.pem` vouches for.

@@ -128,12 +128,16 @@ impl Travel {
         }
         for channel in Channel::ALL {
             let all = messages.of(channel);
-            if let Some(seconds) = first(&all, &self.cluster, self.began_ms, false) && !self.arrived.contains_key(&channel) {
+            if let Some(seconds) = first(&all, &self.cluster, self.began_ms, false)
+                && !self.arrived.contains_key(&channel)
+            {
                 self.arrived.insert(channel, seconds);
                 news.push(format!("  {seconds:5.1} s  a message on {channel}"));
             }
             let Some(lifted_ms) = self.lifted_ms else { continue };
-            if let Some(seconds) = first(&all, &self.cluster, lifted_ms, true) && !self.resolved.contains_key(&channel) {
+            if let Some(seconds) = first(&all, &self.cluster, lifted_ms, true)
+                && !self.resolved.contains_key(&channel)
+            {
                 self.resolved.insert(channel, seconds);
                 news.push(format!("  {seconds:5.1} s  after its end, {channel} says that it is over"));
             }
@@ -193,7 +197,7 @@ mod tests {
 
     #[test]
     fn finds_the_first_message_that_tells_of_it() {
-        let message = |received_at_ms, text: &str| Message { channel: Channel::Email, received_at_ms, text: text.to_owned() };
+        let message = |received_at_ms, text: &str| Message { received_at_ms, text: text.to_owned() };
         let all = [
             message(900, "[FIRING:1] EtcdDown c-0001"),
             message(1100, "[FIRING:1] EtcdDown c-0002"),

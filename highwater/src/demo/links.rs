@@ -122,7 +122,9 @@ impl Links {
         let plan = &self.plan;
         match &link.what {
             What::Simulator => self.api.text(self.simulator, "/", &[]).await.map(|_| ()),
-            What::StandIn(address) => tokio::net::TcpStream::connect(address).await.map(|_| ()).context("does not answer"),
+            What::StandIn(address) => {
+                tokio::net::TcpStream::connect(address).await.map(|_| ()).context("does not answer")
+            }
             What::Scrape(at) => self.scrape(&plan.edges[*at], excused).await,
             What::EdgeToCascade(at) => {
                 let edge = &plan.edges[*at];
@@ -146,25 +148,26 @@ impl Links {
         Ok(())
     }
 
-    /// The cascade holds every cluster of the edge, under the labels that both stamp.
+    /// The cascade knows every target of the edge, under the labels that both stamp.
     async fn edge_to_cascade(&self, edge: &Edge, cascade: &Cascade) -> Result<()> {
         let (metacluster, region) = (&edge.metacluster, &cascade.region);
-        let expression = format!(r#"count(cluster:up:sum{{metacluster="{metacluster}",region="{region}"}})"#);
-        let clusters = self.api.value(cascade.address, &expression).await?.unwrap_or(0.0);
-        ensure!(clusters == edge.clusters as f64, "{clusters} of {} clusters arrived", edge.clusters);
+        let expression = format!(r#"sum(cluster:up:count{{metacluster="{metacluster}",region="{region}"}})"#);
+        let known = self.api.value(cascade.address, &expression).await?.unwrap_or(0.0);
+        ensure!(known == edge.targets as f64, "it knows {known} of {} targets", edge.targets);
         Ok(())
     }
 
-    /// The central holds every cluster and every sum of the region.
+    /// The central knows every target, and holds every sum, of the region.
     async fn cascade_to_central(&self, from: usize, central: &Central) -> Result<()> {
         let region = &self.plan.cascades[from].region;
         let edges: Vec<_> = self.plan.edges.iter().filter(|edge| edge.cascade == from).collect();
-        let expression = format!(r#"count by (metacluster) (cluster:up:sum{{region="{region}"}})"#);
+        let expression = format!(r#"sum by (metacluster) (cluster:up:count{{region="{region}"}})"#);
         let held = self.api.query(central.address, &expression).await?;
         for edge in &edges {
             let found = held.iter().find(|series| series.label("metacluster") == edge.metacluster);
-            let clusters = found.map_or(0.0, |series| series.value());
-            ensure!(clusters == edge.clusters as f64, "{clusters} of {} clusters of {}", edge.clusters, edge.metacluster);
+            let known = found.map_or(0.0, |series| series.value());
+            let (targets, metacluster) = (edge.targets, &edge.metacluster);
+            ensure!(known == targets as f64, "it knows {known} of {targets} targets of {metacluster}");
         }
         let expression = format!(r#"count(metacluster:up:count{{region="{region}"}})"#);
         let sums = self.api.value(central.address, &expression).await?.unwrap_or(0.0);
@@ -202,7 +205,8 @@ impl Links {
     async fn central_to_router(&self, central: &Central, router: &Router) -> Result<()> {
         let address = router.address.to_string();
         let count = |name| self.api.metric(central.address, name, |line| line.contains(&address));
-        let sent = count("prometheus_notifications_sent_total").await? - count("prometheus_notifications_errors_total").await?;
+        let sent = count("prometheus_notifications_sent_total").await?
+            - count("prometheus_notifications_errors_total").await?;
         ensure!(sent > 0.0, "no alert was posted yet");
         let alerts: Vec<Alert> = self.api.json(router.address, "/api/v2/alerts", &[]).await?;
         let watchdog = alerts.iter().any(|alert| alert.label("alertname") == "Watchdog");

@@ -45,12 +45,6 @@ impl Channel {
             Self::Sms => "sms",
         }
     }
-
-    /// Whether `deploy/alerts.yml` also tells of the end of an alert there: short messages are few and are spent on
-    /// beginnings.
-    pub fn tells_of_the_end(self) -> bool {
-        self != Self::Sms
-    }
 }
 
 impl fmt::Display for Channel {
@@ -73,7 +67,6 @@ pub struct Channels {
 /// What a person would have read.
 #[derive(Debug, Clone)]
 pub struct Message {
-    pub channel: Channel,
     pub received_at_ms: i64,
     pub text: String,
 }
@@ -130,7 +123,7 @@ impl Messages {
 
     /// What arrived on a channel, the first first.
     pub fn of(&self, channel: Channel) -> Vec<Message> {
-        let message = |received_at_ms, text| Message { channel, received_at_ms, text };
+        let message = |received_at_ms, text| Message { received_at_ms, text };
         match channel {
             Channel::DingTalk => {
                 let all = self.0.dingtalk.inbox.messages().into_iter();
@@ -140,7 +133,10 @@ impl Messages {
                 let all = self.0.smtp.inbox.messages().into_iter();
                 let text = |m: &stand_in::Mail| {
                     let bodies = m.parts.iter().map(|part| part.body.as_str());
-                    std::iter::once(m.header("subject").unwrap_or_default()).chain(bodies).collect::<Vec<_>>().join("\n")
+                    std::iter::once(m.header("subject").unwrap_or_default())
+                        .chain(bodies)
+                        .collect::<Vec<_>>()
+                        .join("\n")
                 };
                 all.map(|m| message(m.received_at_ms, text(&m))).collect()
             }

@@ -81,7 +81,8 @@ pub fn run(args: DemoArgs) -> Result<()> {
     }
     init_logging(LogLevel::Warn, LogFormat::Logfmt);
     // Children are tied to the thread that starts them: the one that blocks here, which lives until the end.
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     runtime.block_on(async {
         let mut report = perform(&args).await.unwrap_or_else(|error| Report::failed(&error));
         report.judge();

@@ -77,7 +77,11 @@ impl Plan {
         let regions = &fleet.config().regions;
         let mut cascades = Vec::new();
         for region in regions {
-            cascades.push(Cascade { name: format!("cascade-{region}"), region: region.clone(), address: ports.reserve()? });
+            cascades.push(Cascade {
+                name: format!("cascade-{region}"),
+                region: region.clone(),
+                address: ports.reserve()?,
+            });
         }
         let mut edges = Vec::new();
         for metacluster in fleet.metaclusters() {
@@ -91,7 +95,8 @@ impl Plan {
                 clusters: fleet.clusters(&metacluster.name).len() + local.min(1),
             });
         }
-        let mut central = |name: &str| Ok::<_, anyhow::Error>(Central { name: name.to_owned(), address: ports.reserve()? });
+        let mut central =
+            |name: &str| Ok::<_, anyhow::Error>(Central { name: name.to_owned(), address: ports.reserve()? });
         let centrals = [central("central-1")?, central("central-2")?];
         let mut router = |name: &str| {
             let (address, cluster_address) = (ports.reserve()?, ports.reserve()?);
@@ -113,7 +118,9 @@ impl Plan {
     pub fn write(&self, fleet: &Fleet, simulator: SocketAddr, messages: &Messages) -> Result<()> {
         for (at, edge) in self.edges.iter().enumerate() {
             let mut groups = serde_json::to_value(fleet.file_sd(&edge.metacluster, &simulator.to_string()))?;
-            if at == 0 && let Some(groups) = groups.as_array_mut() {
+            if at == 0
+                && let Some(groups) = groups.as_array_mut()
+            {
                 groups.extend(self.exporters.iter().map(Exporter::target_group));
             }
             let config = configs::edge(&edge.metacluster, self.cascades[edge.cascade].address)?;
@@ -173,7 +180,15 @@ impl Plan {
         out
     }
 
-    fn role(&self, itself: &Path, role: &str, name: &str, stage: Stage, address: SocketAddr, more: &[String]) -> Program {
+    fn role(
+        &self,
+        itself: &Path,
+        role: &str,
+        name: &str,
+        stage: Stage,
+        address: SocketAddr,
+        more: &[String],
+    ) -> Program {
         let mut command = vec![itself.into(), role.into()];
         let flags = [
             format!("--config.file={role}.yml"),
@@ -262,7 +277,8 @@ mod tests {
             let config = program.command.iter().find_map(|a| a.to_str()?.strip_prefix("--config.file="));
             assert!(config.is_none_or(|file| program.folder.join(file).is_file()), "{config:?} of {}", program.name);
         }
-        let targets = std::fs::read_to_string(folder.path().join("edge-cell-01/targets/targets.json")).expect("written");
+        let targets =
+            std::fs::read_to_string(folder.path().join("edge-cell-01/targets/targets.json")).expect("written");
         assert!(targets.contains(LOCAL_CLUSTER), "the exporters belong to the first metacluster");
         supervisor.stop(std::time::Duration::from_secs(5)).await;
     }

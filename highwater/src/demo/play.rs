@@ -99,7 +99,7 @@ impl Play {
 
     /// Runs to the end: of the time that was given, or of a process that should not have ended.
     pub async fn run(&mut self) -> Result<()> {
-        for program in self.plan.programs(&self.children.itself().to_owned()) {
+        for program in self.plan.programs(self.children.itself()) {
             self.children.start(&program)?;
         }
         self.report.processes = self.children.count();
@@ -185,7 +185,8 @@ impl Play {
 
     async fn watch(&mut self) -> Result<()> {
         let every = if self.screen.is_live() { DRAW_EVERY } else { PRINT_EVERY };
-        let fault_at = self.started + self.args.duration.map_or(self.args.fault_after, |d| self.args.fault_after.min(d / 2));
+        let fault_at =
+            self.started + self.args.duration.map_or(self.args.fault_after, |d| self.args.fault_after.min(d / 2));
         let end = self.args.duration.map(|duration| self.started + duration);
         let mut draw_at = Instant::now();
         while end.is_none_or(|end| Instant::now() < end) {

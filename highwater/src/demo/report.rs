@@ -100,7 +100,8 @@ impl Report {
         if self.error.is_none() {
             let broken: Vec<_> = self.broken().map(|(name, state)| format!("{name}: {state}")).collect();
             if !broken.is_empty() {
-                self.error = Some(format!("{} of {} links failed: {}", broken.len(), self.links.len(), broken.join("; ")));
+                self.error =
+                    Some(format!("{} of {} links failed: {}", broken.len(), self.links.len(), broken.join("; ")));
             }
         }
         self.ok = self.error.is_none();
@@ -114,7 +115,12 @@ mod tests {
     #[test]
     fn the_object_has_what_the_readme_promises() {
         let mut report = Report::default();
-        report.set_snapshot(&Snapshot { targets: 2, targets_up: 1, messages: vec![(Channel::DingTalk, 3)], ..Snapshot::default() });
+        report.set_snapshot(&Snapshot {
+            targets: 2,
+            targets_up: 1,
+            messages: vec![(Channel::DingTalk, 3)],
+            ..Snapshot::default()
+        });
         report.seconds_from_fault_to_message = [(Channel::Sms, None), (Channel::Email, Some(1.5))].into();
         report.set_link("a -> b".to_owned(), Ok(()));
         report.judge();

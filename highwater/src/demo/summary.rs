@@ -1,7 +1,8 @@
 //! What the fleet looks like at this moment, as its own interfaces tell.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -12,6 +13,8 @@ use super::plan::Plan;
 
 /// The alert that proves that alerts travel; it always fires and is no news.
 const ALWAYS: &str = "Watchdog";
+/// Rates are taken over this time, or a little more: targets are scraped every 5 s, and queues send in bursts.
+const RATE_OVER: Duration = Duration::from_secs(9);
 /// How many alerts are named.
 const MAX_NAMED: usize = 3;
 
@@ -34,7 +37,7 @@ pub struct Snapshot {
     pub clusters: u64,
     /// Since the processes started.
     pub samples: PerTier,
-    /// Since the look before.
+    /// Over the last seconds.
     pub samples_per_second: PerTier,
     /// Age of the newest data of the cluster whose data are oldest, at the central that is further behind.
     pub freshness_seconds: Option<f64>,
@@ -46,12 +49,13 @@ pub struct Snapshot {
 /// Looks repeatedly.
 pub struct Watcher {
     api: Api,
-    before: Option<(Instant, PerTier)>,
+    /// Counts as they were, the oldest first; one that is older than [`RATE_OVER`] is kept.
+    before: VecDeque<(Instant, PerTier)>,
 }
 
 impl Watcher {
     pub fn new(api: Api) -> Self {
-        Self { api, before: None }
+        Self { api, before: VecDeque::new() }
     }
 
     /// Takes a look.
@@ -60,7 +64,8 @@ impl Watcher {
     /// When a process does not answer.
     pub async fn look(&mut self, plan: &Plan, messages: &Messages) -> Result<Snapshot> {
         let central = plan.centrals[0].address;
-        let number = async |expression| Ok::<_, anyhow::Error>(self.api.value(central, expression).await?.unwrap_or(0.0));
+        let number =
+            async |expression| Ok::<_, anyhow::Error>(self.api.value(central, expression).await?.unwrap_or(0.0));
         let mut out = Snapshot {
             targets_up: number("sum(cluster:up:sum)").await? as u64,
             targets: number("sum(cluster:up:count)").await? as u64,
@@ -83,9 +88,13 @@ impl Watcher {
         out.firing.dedup();
         out.samples = self.samples(plan).await?;
         let now = Instant::now();
-        if let Some((then, before)) = self.before.replace((now, out.samples)) {
-            out.samples_per_second = rate(before, out.samples, (now - then).as_secs_f64());
+        while self.before.get(1).is_some_and(|(then, _)| now - *then > RATE_OVER) {
+            self.before.pop_front();
         }
+        if let Some((then, before)) = self.before.front() {
+            out.samples_per_second = rate(*before, out.samples, (now - *then).as_secs_f64());
+        }
+        self.before.push_back((now, out.samples));
         Ok(out)
     }
 
