@@ -36,6 +36,7 @@ pub(crate) struct Destination {
 
 impl Destination {
     /// A destination. Where `before` leads to the same address under the same name, this one goes on with what it holds.
+    /// `before` is the one of the same name, or any: what it knows of families comes only when they change.
     pub(crate) fn new(
         config: RemoteWriteConfig,
         external_labels: Labels,
@@ -47,9 +48,11 @@ impl Destination {
         Self {
             outgoing: Mutex::new(outgoing),
             queue: inherited.map(|b| b.queue.clone()).unwrap_or_default(),
-            families: inherited
-                .map(|b| b.families.clone())
-                .unwrap_or_else(|| Arc::new(Mutex::new(Families::new(Instant::now())))),
+            families: match (inherited, before) {
+                (Some(same), _) => same.families.clone(),
+                (None, Some(other)) => Arc::new(Mutex::new(other.families.lock().for_another())),
+                (None, None) => Arc::new(Mutex::new(Families::new(Instant::now()))),
+            },
             handed_over: AtomicBool::new(false),
             wake: Notify::new(),
             closing: CancellationToken::new(),

@@ -22,6 +22,11 @@ impl Families {
         Self { known: BTreeMap::new(), waiting: BTreeSet::new(), all_said: now }
     }
 
+    /// The same knowledge for a destination that has heard nothing yet.
+    pub(crate) fn for_another(&self) -> Self {
+        Self { known: self.known.clone(), waiting: self.known.keys().cloned().collect(), all_said: self.all_said }
+    }
+
     /// Remembers what is new or has changed.
     pub(crate) fn learn(&mut self, entries: &[MetricMetadata]) {
         for entry in entries {
@@ -66,6 +71,9 @@ mod tests {
         families.learn(&[family("a", ""), family("b", "new")]);
         assert_eq!(families.take(&config, start), [family("b", "new")]);
         assert_eq!(families.take(&config, start), []);
+        let mut another = families.for_another();
+        assert_eq!(another.take(&config, start), [family("a", ""), family("b", "new")]);
+        assert_eq!(another.take(&config, start), [family("c", "")]);
         let later = start + Duration::from_secs(60);
         assert_eq!(families.take(&config, later), [family("a", ""), family("b", "new")]);
         assert_eq!(families.take(&config, later), [family("c", "")]);

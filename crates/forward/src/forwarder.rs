@@ -65,7 +65,8 @@ impl Forwarder {
             next.push(match same {
                 Some(destination) => (destination.clone(), None),
                 None => {
-                    let before = current.iter().find(|d| d.config.name == config.name).map(Arc::as_ref);
+                    let named = current.iter().find(|d| d.config.name == config.name);
+                    let before = named.or(current.first()).map(Arc::as_ref);
                     let made = Destination::new(config.clone(), external_labels.clone(), self.metrics.clone(), before);
                     let sender =
                         made.client().map_err(|source| ForwardError::Client { name: config.name.clone(), source })?;
