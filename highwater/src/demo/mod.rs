@@ -9,6 +9,7 @@ mod children;
 mod configs;
 mod fault;
 mod folder;
+mod greeting;
 mod links;
 mod messages;
 mod plan;
@@ -19,11 +20,13 @@ mod screen;
 mod summary;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
+use fleet_sim::FleetConfig;
 use runtime::{LogFormat, LogLevel, Supervisor, init_logging};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -74,6 +77,33 @@ pub struct DemoArgs {
     pub program: Vec<OsString>,
 }
 
+/// Names of regions; more are numbered.
+const REGIONS: [&str; 8] = [
+    "cn-hangzhou",
+    "eu-central-1",
+    "us-west-1",
+    "ap-southeast-1",
+    "cn-beijing",
+    "us-east-1",
+    "ap-northeast-1",
+    "eu-west-1",
+];
+
+impl DemoArgs {
+    /// The fleet that is asked for.
+    fn fleet(&self) -> FleetConfig {
+        let region =
+            |at: usize| REGIONS.get(at).map_or_else(|| format!("region-{}", at + 1), |name| (*name).to_owned());
+        FleetConfig {
+            regions: (0..usize::from(self.regions)).map(region).collect(),
+            metaclusters_per_region: self.metaclusters.into(),
+            clusters_per_metacluster: self.clusters.into(),
+            nodes_per_cluster: self.nodes.into(),
+            ..FleetConfig::default()
+        }
+    }
+}
+
 /// Runs the demo until it is over or somebody ends it.
 pub fn run(args: DemoArgs) -> Result<()> {
     if let Some(parent) = args.tied_to {
@@ -87,7 +117,7 @@ pub fn run(args: DemoArgs) -> Result<()> {
         let mut report = perform(&args).await.unwrap_or_else(|error| Report::failed(&error));
         report.judge();
         if args.json {
-            println!("{}", serde_json::to_string(&report)?);
+            writeln!(std::io::stdout(), "{}", serde_json::to_string(&report)?).context("cannot print the report")?;
         }
         match report.error {
             None => Ok(()),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use fleet_sim::{Fleet, FleetConfig};
+use fleet_sim::Fleet;
 use runtime::{ServerLimits, Supervisor, bind, serve};
 
 use super::api::Api;
@@ -16,10 +16,10 @@ use super::links::{Kind, Link, Links};
 use super::messages::{Channel, Messages};
 use super::plan::{Exporter, Plan};
 use super::ports::Ports;
-use super::report::Report;
+use super::report::{Report, rounded};
 use super::screen::Screen;
 use super::summary::{Snapshot, Watcher};
-use super::{DemoArgs, Signals, configs};
+use super::{DemoArgs, Signals, greeting};
 
 /// Whoever is not healthy by then is reported.
 const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
@@ -30,18 +30,6 @@ const DRAW_EVERY: Duration = Duration::from_secs(2);
 const PRINT_EVERY: Duration = Duration::from_secs(10);
 /// Links that falter at the very end are looked at again for this long: a scrape can be late by an interval.
 const SETTLE_WITHIN: Duration = Duration::from_secs(6);
-/// Names of regions; more are numbered.
-const REGIONS: [&str; 8] = [
-    "cn-hangzhou",
-    "eu-central-1",
-    "us-west-1",
-    "ap-southeast-1",
-    "cn-beijing",
-    "us-east-1",
-    "ap-northeast-1",
-    "eu-west-1",
-];
-
 /// A demo that is prepared or running.
 pub struct Play {
     args: DemoArgs,
@@ -66,7 +54,7 @@ impl Play {
     /// Starts what lives in this process and writes every file; no child runs yet.
     pub async fn prepare(args: &DemoArgs, supervisor: &Supervisor, folder: &Path, mut screen: Screen) -> Result<Self> {
         let started = Instant::now();
-        let fleet = Fleet::new(fleet_config(args))?;
+        let fleet = Fleet::new(args.fleet())?;
         let listener = bind("127.0.0.1:0").await?;
         let simulator = listener.local_addr().context("the simulator has no address")?;
         serve(supervisor, "simulator", listener, fleet.router(), ServerLimits::default());
@@ -77,7 +65,7 @@ impl Play {
         plan.write(&fleet, simulator, &messages)?;
         let api = Api::new()?;
         let links = Arc::new(Links::new(api.clone(), plan.clone(), simulator, &messages.channels())?);
-        screen.say(introduction(args, &plan));
+        screen.say(greeting::introduction(args, &plan));
         Ok(Self {
             args: args.clone(),
             started,
@@ -104,7 +92,7 @@ impl Play {
         }
         self.report.processes = self.children.count();
         self.until_healthy().await?;
-        self.announce();
+        self.screen.say(greeting::addresses(&self.plan, self.simulator, &self.messages.page_url()));
         self.watch().await?;
         self.conclude().await;
         Ok(())
@@ -136,7 +124,8 @@ impl Play {
             }
         }
         let seconds = self.seconds();
-        self.report.seconds_to_healthy = Some(round(seconds));
+        self.screen.draw(&[]);
+        self.report.seconds_to_healthy = Some(rounded(seconds));
         self.screen.say(format!("  {seconds:5.1} s  all links healthy ({} links)", links.all.len()));
         Ok(())
     }
@@ -158,29 +147,6 @@ impl Play {
         }
         said.push_str("\nkeep the logs with --dir=FOLDER to see why");
         anyhow!(said)
-    }
-
-    fn announce(&mut self) {
-        let [central, other] = &self.plan.centrals;
-        let [router, twin] = &self.plan.routers;
-        let text = format!(
-            "\n\
-             centrals   http://{}  http://{}\n\
-             \x20          promtool query instant http://{} 'sum by (region) (cluster:up:sum)'\n\
-             routers    http://{}  http://{}\n\
-             \x20          amtool --alertmanager.url=http://{} alert\n\
-             messages   {}\n\
-             faults     curl -d '{{\"kind\":\"cell_dark\",\"metacluster\":\"cell-02\"}}' http://{}/faults\n",
-            central.address,
-            other.address,
-            central.address,
-            router.address,
-            twin.address,
-            router.address,
-            self.messages.page_url(),
-            self.simulator,
-        );
-        self.screen.say(text);
     }
 
     async fn watch(&mut self) -> Result<()> {
@@ -315,44 +281,4 @@ async fn look_at<'a>(links: &Links, which: Vec<&'a Link>, excused: Option<&str>)
         }
     }
     broken
-}
-
-fn fleet_config(args: &DemoArgs) -> FleetConfig {
-    let region = |at: usize| REGIONS.get(at).map_or_else(|| format!("region-{}", at + 1), |name| (*name).to_owned());
-    FleetConfig {
-        regions: (0..usize::from(args.regions)).map(region).collect(),
-        metaclusters_per_region: args.metaclusters.into(),
-        clusters_per_metacluster: args.clusters.into(),
-        nodes_per_cluster: args.nodes.into(),
-        ..FleetConfig::default()
-    }
-}
-
-fn introduction(args: &DemoArgs, plan: &Plan) -> String {
-    let exporters: Vec<_> = plan.exporters.iter().map(|exporter| exporter.job).collect();
-    let real = match exporters.as_slice() {
-        [] if args.no_exporters => "none, as asked".to_owned(),
-        [] => "none (Debian: prometheus-node-exporter, etcd-server)".to_owned(),
-        found => format!("{}, as cluster {:?}", found.join(" and "), super::plan::LOCAL_CLUSTER),
-    };
-    format!(
-        "{} regions, {} metaclusters, {} clusters, {} targets\n\
-         processes: {} edges, {} cascades, 2 centrals, 2 routers; real exporters: {real}\n\
-         shorter than in deploy/: {}\n\
-         folder: {}{}\n",
-        plan.cascades.len(),
-        plan.edges.len(),
-        plan.clusters(),
-        plan.targets(),
-        plan.edges.len(),
-        plan.cascades.len(),
-        configs::shortened(),
-        plan.folder.display(),
-        if args.dir.is_some() { "" } else { " (removed at the end)" },
-    )
-}
-
-/// To a tenth of a millisecond nobody can measure here.
-fn round(seconds: f64) -> f64 {
-    (seconds * 1000.0).round() / 1000.0
 }

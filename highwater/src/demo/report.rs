@@ -70,7 +70,7 @@ impl Report {
     pub fn set_snapshot(&mut self, snapshot: &Snapshot) {
         self.targets = Targets { up: snapshot.targets_up, total: snapshot.targets };
         self.samples = Samples { total: snapshot.samples, per_second: snapshot.samples_per_second };
-        self.freshness_seconds = snapshot.freshness_seconds;
+        self.freshness_seconds = snapshot.freshness_seconds.map(rounded);
         self.alerts = Alerts { firing: snapshot.firing.len(), names: snapshot.firing.clone() };
         self.messages = snapshot.messages.iter().copied().collect();
     }
@@ -106,6 +106,11 @@ impl Report {
         }
         self.ok = self.error.is_none();
     }
+}
+
+/// Whole milliseconds: nobody can measure more here.
+pub fn rounded(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
 }
 
 #[cfg(test)]

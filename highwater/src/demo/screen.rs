@@ -9,14 +9,14 @@ const MAX_WIDTH: usize = 79;
 pub struct Screen {
     to_stderr: bool,
     live: bool,
-    /// Lines of the block that stand below the cursor's home.
-    drawn: usize,
+    /// The block that stands above the cursor.
+    block: Vec<String>,
 }
 
 impl Screen {
     /// With `--json` standard output is kept for the report.
     pub fn new(json: bool) -> Self {
-        Self { to_stderr: json, live: !json && std::io::stdout().is_terminal(), drawn: 0 }
+        Self { to_stderr: json, live: !json && std::io::stdout().is_terminal(), block: Vec::new() }
     }
 
     /// Whether a block can be drawn in place.
@@ -26,36 +26,21 @@ impl Screen {
 
     /// Writes lines that stay, above the block.
     pub fn say(&mut self, text: impl AsRef<str>) {
-        let mut out = self.erase();
-        text.as_ref().lines().for_each(|line| {
-            out.push_str(line);
-            out.push('\n');
-        });
-        self.write(&out);
+        let said: String = text.as_ref().lines().map(|line| format!("{line}\n")).collect();
+        self.write(&format!("{}{said}{}", erase(&self.block), self.block.concat()));
     }
 
-    /// Draws the block, over the one before.
+    /// Draws the block, over the one before; an empty one removes it.
     pub fn draw(&mut self, lines: &[String]) {
-        let mut out = self.erase();
-        for line in lines {
-            out.extend(line.chars().take(MAX_WIDTH));
-            out.push('\n');
-        }
-        self.drawn = lines.len();
-        self.write(&out);
+        let cut = |line: &String| line.chars().take(MAX_WIDTH).chain(['\n']).collect();
+        let block: Vec<String> = lines.iter().map(cut).collect();
+        self.write(&format!("{}{}", erase(&self.block), block.concat()));
+        self.block = block;
     }
 
-    /// Leaves the block where it is; the next one goes below it.
+    /// Leaves the block where it is; what follows goes below it.
     pub fn keep(&mut self) {
-        self.drawn = 0;
-    }
-
-    /// Moves above the block and clears it.
-    fn erase(&mut self) -> String {
-        match std::mem::take(&mut self.drawn) {
-            0 => String::new(),
-            lines => format!("\x1b[{lines}A\x1b[J"),
-        }
+        self.block.clear();
     }
 
     fn write(&self, text: &str) {
@@ -65,4 +50,9 @@ impl Screen {
             false => std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush()),
         };
     }
+}
+
+/// Moves above a block and clears it.
+fn erase(block: &[String]) -> String {
+    if block.is_empty() { String::new() } else { format!("\x1b[{}A\x1b[J", block.len()) }
 }
