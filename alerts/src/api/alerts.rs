@@ -15,6 +15,7 @@ use super::filter::{AlertFilter, Pairs};
 use super::{Api, Refusal, time};
 use crate::config::Config;
 use crate::engine::alert::AlertRecord;
+use crate::engine::order::label_order;
 use crate::engine::state::{Flush, Suppression};
 
 /// The lock is given back after so many alerts of a listing.
@@ -106,7 +107,7 @@ fn list_groups(api: &Api, filter: &AlertFilter) -> Vec<ShownGroup> {
     let now = runtime::now();
     let groups = api.core.state.lock().groups(now);
     let mut shown: Vec<_> = groups.iter().filter_map(|group| show_group(api, group, filter)).collect();
-    shown.sort_by(|a, b| a.labels.cmp(&b.labels).then_with(|| a.receiver.cmp(&b.receiver)));
+    shown.sort_by(|a, b| label_order(&a.labels, &b.labels).then_with(|| a.receiver.cmp(&b.receiver)));
     shown
 }
 
@@ -222,7 +223,7 @@ fn read_alert(value: Value, now: TimestampMs, resolve_timeout_ms: i64) -> Result
     let given_end = time::parse(posted.ends_at.as_deref()).map_err(|e| format!("endsAt: {e}"))?;
     let record = AlertRecord {
         labels: Labels::from_pairs(posted.labels.unwrap_or_default()),
-        annotations: posted.annotations.unwrap_or_default().into_iter().filter(|(_, v)| !v.is_empty()).collect(),
+        annotations: posted.annotations.unwrap_or_default(),
         starts_at: given_start.or(given_end).unwrap_or(now),
         ends_at: given_end.unwrap_or(now + resolve_timeout_ms),
         updated_at: now,
@@ -252,9 +253,11 @@ mod tests {
         ];
         for (mut value, (starts, ends, timeout)) in cases {
             value["labels"] = json!({"a": "1", "empty": ""});
+            value["annotations"] = json!({"empty": ""});
             let alert = read_alert(value.clone(), now, 5 * minute).expect("is valid");
             assert_eq!((alert.starts_at - now, alert.ends_at - now, alert.timeout), (starts, ends, timeout), "{value}");
-            assert_eq!(alert.labels.len(), 1);
+            // An empty label is none; an empty annotation is one that templates see.
+            assert_eq!((alert.labels.len(), alert.annotations.len()), (1, 1));
         }
     }
 

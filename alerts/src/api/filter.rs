@@ -68,13 +68,9 @@ pub fn matchers(pairs: &Pairs) -> Result<Vec<Matcher>, Refusal> {
     Ok(parsed.map_err(Refusal::bad_request)?.into_iter().flatten().collect())
 }
 
-/// Whether a silence is about what the matchers select: each must hold for the value that the silence compares the same
-/// label with.
+/// Whether a silence has every one of the matchers, word for word: Alertmanager compares matchers here, not labels.
 pub fn takes_silence(matchers: &[Matcher], silence: &SilenceRecord) -> bool {
-    matchers.iter().all(|matcher| {
-        let value = silence.matchers.iter().find(|m| m.name == matcher.name()).map(|m| m.value.as_str());
-        matcher.matches(value.unwrap_or(""))
-    })
+    matchers.iter().all(|matcher| silence.matchers.iter().any(|m| m.is_same_as(matcher)))
 }
 
 fn last<'a>(pairs: &'a Pairs, name: &str) -> Option<&'a str> {
@@ -91,7 +87,10 @@ fn truth(text: &str) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
+    use model::TimestampMs;
+
     use super::*;
+    use crate::engine::silence::SilenceMatcher;
 
     fn filter(pairs: &[(&str, &str)]) -> Option<AlertFilter> {
         let pairs: Pairs = pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
@@ -115,6 +114,40 @@ mod tests {
             let filter = filter(pairs).expect("parses");
             let got = [&active, &silenced, &inhibited].map(|s| filter.takes_condition(s));
             assert_eq!(got, want, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn silences_are_selected_by_the_matchers_they_have() {
+        let matcher = |name: &str, value: &str, is_regex, is_equal| SilenceMatcher {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            is_regex,
+            is_equal,
+        };
+        let silence = SilenceRecord {
+            id: String::new(),
+            matchers: vec![matcher("team", "x|z", true, true), matcher("severity", "info", false, false)],
+            starts_at: TimestampMs(0),
+            ends_at: TimestampMs(1),
+            updated_at: TimestampMs(0),
+            created_by: String::new(),
+            comment: String::new(),
+        };
+        let taken: [&[_]; 4] = [&[], &["team=~x|z"], &["severity!=info"], &["team=~\"x|z\"", "severity!=\"info\""]];
+        let refused: [&[_]; 7] = [
+            &["team=x|z"],
+            &["team=~x"],
+            &["team=~.*"],
+            &["severity=info"],
+            &["severity!~info"],
+            &["nope=\"\""],
+            &["team=~x|z", "nope!=a"],
+        ];
+        for (filters, want) in taken.iter().map(|f| (f, true)).chain(refused.iter().map(|f| (f, false))) {
+            let pairs: Pairs = filters.iter().map(|f| ("filter".to_owned(), (*f).to_owned())).collect();
+            let matchers = matchers(&pairs).ok().expect("parses");
+            assert_eq!(takes_silence(&matchers, &silence), want, "{filters:?}");
         }
     }
 

@@ -98,7 +98,7 @@ impl Refusal {
         Self(StatusCode::BAD_REQUEST, json!({ "code": 400, "message": reason.to_string() }))
     }
 
-    /// A field is missing (602) or too short (612).
+    /// A field is missing (602), too short (612) or not of its type (601).
     fn unprocessable(code: u16, reason: impl ToString) -> Self {
         Self(StatusCode::UNPROCESSABLE_ENTITY, json!({ "code": code, "message": reason.to_string() }))
     }

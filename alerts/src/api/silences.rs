@@ -65,22 +65,33 @@ pub(super) async fn list(
 }
 
 /// One silence.
-pub(super) async fn get(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Response {
+pub(super) async fn get(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Result<Response, Refusal> {
+    check_id(&id)?;
     let now = runtime::now();
-    match api.core.state.lock().silences.get(&id) {
+    Ok(match api.core.state.lock().silences.get(&id) {
         Some(silence) => Json(show(silence, now)).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
-    }
+    })
 }
 
 /// Ends one silence.
-pub(super) async fn delete(State(api): State<Arc<Api>>, Path(id): Path<String>) -> StatusCode {
+pub(super) async fn delete(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Result<StatusCode, Refusal> {
+    check_id(&id)?;
     let result = api.core.state.lock().silences.expire(&id, runtime::now());
     if result.is_err() {
-        return StatusCode::NOT_FOUND;
+        return Ok(StatusCode::NOT_FOUND);
     }
     api.cluster.silence_changed(&id);
-    StatusCode::OK
+    Ok(StatusCode::OK)
+}
+
+/// That the ID in a path is a UUID, as the API's schema asks for.
+fn check_id(id: &str) -> Result<(), Refusal> {
+    let digits = |part: &str| part.bytes().all(|b| b.is_ascii_hexdigit());
+    if id.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && id.split('-').all(digits) {
+        return Ok(());
+    }
+    Err(Refusal::unprocessable(601, format!("silenceID in path must be of type uuid: {id:?}")))
 }
 
 #[derive(Deserialize, Default)]
@@ -155,5 +166,9 @@ mod tests {
         assert_eq!(a.len(), 36);
         assert_eq!(a.as_bytes()[14], b'4', "{a}");
         assert!(b"89ab".contains(&a.as_bytes()[19]), "{a}");
+        assert!(check_id(&a).is_ok());
+        for bad in ["", "x", "zzzzzzzz-1111-1111-1111-111111111111", "11111111-1111-1111-111111111111"] {
+            assert!(check_id(bad).is_err(), "{bad}");
+        }
     }
 }

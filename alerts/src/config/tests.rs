@@ -53,6 +53,16 @@ fn every_problem_is_named_with_its_place() {
 }
 
 #[test]
+fn what_exists_only_elsewhere_is_one_problem() {
+    for section in ["slack_configs: [{channel: x}]", "pagerduty_configs: {}", "slack_configs: x"] {
+        let text = format!("route: {{receiver: a}}\nreceivers: [{{name: a, {section}}}]\n");
+        let problems = load(&text).expect_err("has a problem");
+        assert!(problems.len() == 1 && problems[0].contains("am.yml:2:22: "), "{problems:?}");
+        assert!(problems[0].contains("is not supported yet; use webhook_configs"), "{problems:?}");
+    }
+}
+
+#[test]
 fn problems_come_all_at_once() {
     let problems = load("route: {receiver: x, group_interval: 0s}\nreceivers: [{name: a}, {name: a}]\nfoo: 1\n");
     let problems = problems.expect_err("has problems");

@@ -5,6 +5,7 @@ pub mod dedup;
 pub mod group;
 pub mod inhibit;
 pub mod matchers;
+pub mod order;
 pub mod replica;
 pub mod route;
 pub mod silence;

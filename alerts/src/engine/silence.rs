@@ -32,14 +32,22 @@ fn yes() -> bool {
 }
 
 impl SilenceMatcher {
-    fn compile(&self) -> Result<Matcher, String> {
-        let op = match (self.is_regex, self.is_equal) {
+    fn op(&self) -> MatchOp {
+        match (self.is_regex, self.is_equal) {
             (false, true) => MatchOp::Equal,
             (false, false) => MatchOp::NotEqual,
             (true, true) => MatchOp::Regex,
             (true, false) => MatchOp::NotRegex,
-        };
-        Matcher::new(op, &self.name, &self.value).map_err(|e| e.to_string())
+        }
+    }
+
+    fn compile(&self) -> Result<Matcher, String> {
+        Matcher::new(self.op(), &self.name, &self.value).map_err(|e| e.to_string())
+    }
+
+    /// Whether it is written like `matcher`.
+    pub fn is_same_as(&self, matcher: &Matcher) -> bool {
+        self.name == matcher.name() && self.value == matcher.value() && self.op() == matcher.op()
     }
 }
 

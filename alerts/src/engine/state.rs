@@ -9,6 +9,7 @@ use super::alert::{AlertRecord, AlertStore, StoreFull, Stored};
 use super::dedup::NotificationLog;
 use super::group::{GroupId, Groups, Timer};
 use super::inhibit::Inhibitor;
+use super::order::notification_order;
 use super::silence::Silences;
 use crate::config::Config;
 
@@ -271,15 +272,6 @@ impl State {
 fn group_key(route_key: &str, labels: &Labels) -> String {
     let pairs: Vec<_> = labels.iter().map(|(n, v)| format!("{n}={v:?}")).collect();
     format!("{route_key}:{{{}}}", pairs.join(", "))
-}
-
-/// The order of alerts in a notification: by job, then instance, then all labels; those without come last.
-fn notification_order(a: &Labels, b: &Labels) -> std::cmp::Ordering {
-    let by = |name: &str| {
-        let (a, b) = (a.get(name), b.get(name));
-        a.is_none().cmp(&b.is_none()).then(a.cmp(&b))
-    };
-    by("job").then_with(|| by("instance")).then_with(|| a.cmp(b))
 }
 
 #[cfg(test)]

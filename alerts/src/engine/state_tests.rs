@@ -164,19 +164,3 @@ fn inhibition_follows_the_alerts() {
     state.reconfigure(config(BASE), TimestampMs(2000));
     assert!(!state.suppression(&slow, TimestampMs(2000)).any());
 }
-
-#[test]
-fn notifications_list_alerts_by_job_and_instance() {
-    let mut labels: Vec<_> = [
-        &[("a", "1")][..],
-        &[("instance", "2"), ("job", "x")],
-        &[("instance", "1"), ("job", "y")],
-        &[("instance", "1"), ("job", "x")],
-    ]
-    .map(|pairs| Labels::from_pairs(pairs.iter().copied()))
-    .into();
-    labels.sort_by(notification_order);
-    let shown: Vec<_> = labels.iter().map(ToString::to_string).collect();
-    let want = [r#"{instance="1", job="x"}"#, r#"{instance="2", job="x"}"#, r#"{instance="1", job="y"}"#, r#"{a="1"}"#];
-    assert_eq!(shown, want);
-}

@@ -140,7 +140,10 @@ async fn silenced_and_inhibited_alerts_keep_quiet() {
     assert_eq!(node.call(Method::DELETE, &format!("/api/v2/silence/{id}"), None).await.0, 200);
     sink.wait("quiet", "firing", 1).await;
     assert_eq!(node.get("/api/v2/silences").await[0]["status"]["state"], "expired");
-    assert_eq!(node.call(Method::DELETE, "/api/v2/silence/none", None).await.0, 404);
+    let unknown = "/api/v2/silence/11111111-1111-4111-8111-111111111111";
+    assert_eq!(node.call(Method::DELETE, unknown, None).await.0, 404);
+    assert_eq!(node.call(Method::GET, unknown, None).await.0, 404);
+    assert_eq!(node.call(Method::DELETE, "/api/v2/silence/none", None).await.0, 422);
     node.resolve("source").await;
     sink.wait("target", "firing", 1).await;
     node.stop().await;
@@ -161,8 +164,8 @@ async fn valid_alerts_are_kept_beside_invalid_ones() {
     for path in ["/api/v2/alerts?filter=x", "/api/v2/alerts/groups?receiver=[", "/api/v2/silences?filter=x"] {
         assert_eq!(node.call(Method::GET, path, None).await.0, 400, "{path}");
     }
-    for path in ["/api/v2/nothing", "/api/v2/silence/none"] {
-        assert_eq!(node.call(Method::GET, path, None).await.0, 404, "{path}");
+    for (path, status) in [("/api/v2/nothing", 404), ("/api/v2/silence/none", 422)] {
+        assert_eq!(node.call(Method::GET, path, None).await.0, status, "{path}");
     }
     for (body, status, code) in [(json!({}), 422, 602), (json!({ "matchers": [] }), 422, 612), (json!("x"), 400, 400)] {
         let (got, reason) = node.post("/api/v2/silences", body).await;
