@@ -15,6 +15,7 @@ mod dingtalk;
 mod email;
 mod http;
 mod integration;
+mod json;
 mod notification;
 mod render;
 mod secret;

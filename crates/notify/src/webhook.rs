@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use crate::decode::Context;
 use crate::http::Client;
+use crate::json::go_json;
 use crate::secret::SecretSource;
 use crate::template::{quote_like_regex, rfc3339, zero_time};
 use crate::{Alert, Integration, Notification, SendError};
@@ -116,10 +117,9 @@ pub(crate) fn body(notification: &Notification) -> Vec<u8> {
         group_key: &notification.group_key,
         truncated_alerts: notification.truncated_alerts,
     };
-    // Text and numbers under text keys always serialize.
-    let mut out = serde_json::to_vec(&message).unwrap_or_default();
-    out.push(b'\n');
-    out
+    let mut out = go_json(&message);
+    out.push('\n');
+    out.into_bytes()
 }
 
 #[async_trait]

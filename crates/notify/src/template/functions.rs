@@ -6,6 +6,8 @@ use gotmpl::{FuncMap, SafeKind, Value, ValueFunc};
 use percent_encoding::percent_decode_str;
 use regex::Regex;
 
+use crate::json::go_json;
+
 use super::data::{self, error, text};
 use super::rewrite::MEMBER;
 use super::time;
@@ -183,7 +185,7 @@ fn json(value: &Value) -> String {
             Value::Map(map) => map.iter().map(|(k, v)| (k.to_string(), convert(v))).collect(),
         }
     }
-    convert(value).to_string()
+    go_json(&convert(value))
 }
 
 #[cfg(test)]

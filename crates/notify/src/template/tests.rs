@@ -92,6 +92,7 @@ fn knows_the_functions() {
         ),
         ("{{ safeHtml \"<b>\" }}{{ urlUnescape \"a%20b+c\" }}", "<b>a b c"),
         ("{{ toJson .GroupLabels }}", r#"{"alertname":"Disk","cluster":"c1"}"#),
+        (r#"{{ toJson "a<b" }}"#, r#""a\u003cb""#),
         ("{{ printf \"%s-%d\" .Status (len .Alerts) }}", "firing-3"),
     ];
     for (source, want) in cases {
