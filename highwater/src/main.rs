@@ -26,8 +26,42 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Straight to standard error: a bad start must be readable whatever the log format.
-            eprintln!("highwater: {error:#}");
+            eprintln!("highwater: {}", told(&error));
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error with its causes, each said once: many of our errors quote their cause already.
+fn told(error: &anyhow::Error) -> String {
+    let mut out = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if out.is_empty() {
+            out = cause;
+        } else if !out.contains(&cause) {
+            out.push_str(": ");
+            out.push_str(&cause);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let cases = [
+            (anyhow!("no room"), "no room"),
+            (anyhow!("no room").context("cannot write"), "cannot write: no room"),
+            (anyhow!("no room").context("cannot write: no room; make some"), "cannot write: no room; make some"),
+            (anyhow!("c").context("b: c").context("a"), "a: b: c"),
+        ];
+        for (error, want) in cases {
+            assert_eq!(told(&error), want);
         }
     }
 }

@@ -67,7 +67,9 @@ impl<'a> Mapping<'a> {
     /// A key that Prometheus or Alertmanager knows and we do not: a problem with advice where it is given. `false` asks
     /// for nothing and is fine.
     pub fn unsupported(&self, key: &'static str, advice: &str) {
-        if self.get(key).is_some_and(|n| n.text() != Some("false")) {
+        // Lists and sections are not asked for their text: that they have none is nobody's second problem.
+        let asked = |node: Node<'_>| node.is_sequence() || node.is_mapping() || node.text() != Some("false");
+        if self.get(key).is_some_and(asked) {
             let at = self.entries.iter().find(|(name, _, _)| name == key).map(|(_, at, _)| *at);
             if let Some(at) = at {
                 self.document.report(at, format!("{key} is not supported yet; {advice}"));
