@@ -31,7 +31,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "model",
             "config",
-            "relabel",
             "remote-write",
             "promql",
             "rules",

@@ -72,7 +72,7 @@ impl RuleManager {
         let metrics = RuleMetrics::new(metrics)?;
         let shared = Arc::new(Shared { engine, storage, sink, notifier, pool, metrics });
         let inner = Inner {
-            supervisor: supervisor.clone(),
+            supervisor: supervisor.group(),
             shared,
             tasks: RwLock::default(),
             external: RwLock::new(external.clone()),

@@ -63,7 +63,7 @@ impl Notifier {
         let metrics = NotifierMetrics::new(metrics)?;
         metrics.queue_capacity.set(i64::try_from(CAPACITY).unwrap_or(i64::MAX));
         let inner =
-            Inner { supervisor: supervisor.clone(), metrics, current: RwLock::default(), reloading: Mutex::default() };
+            Inner { supervisor: supervisor.group(), metrics, current: RwLock::default(), reloading: Mutex::default() };
         let notifier = Self { inner: Arc::new(inner) };
         notifier.update(external_labels, config)?;
         Ok(notifier)

@@ -236,7 +236,8 @@ impl Refusals {
         }
         let counts: Vec<String> = self.counts.iter().map(|(reason, n)| format!("{}={n}", reason.as_str())).collect();
         format!(
-            "{total} samples were not stored ({}), all others were; for example:\n{}\n",
+            "{total} {} not stored ({}), every other sample was; for example:\n{}\n",
+            if total == 1 { "sample was" } else { "samples were" },
             counts.join(", "),
             self.named.join("\n")
         )

@@ -78,8 +78,7 @@ async fn a_bad_sample_is_named_and_the_rest_is_kept() {
     let (status, written, text) = send(Arc::default(), Labels::empty(), &PROMETHEUS, body).await;
     assert_eq!((status, written.as_str()), (StatusCode::BAD_REQUEST, "2"));
     assert!(
-        text.contains("1 samples were not stored (out_of_bounds=1)")
-            && text.contains(r#"up{region="claimed"} at 1 ms"#),
+        text.contains("1 sample was not stored (out_of_bounds=1)") && text.contains(r#"up{region="claimed"} at 1 ms"#),
         "{text}"
     );
 }

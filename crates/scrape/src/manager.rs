@@ -81,7 +81,7 @@ impl ScrapeManager {
         });
         let manager = Self {
             shared,
-            supervisor: supervisor.clone(),
+            supervisor: supervisor.group(),
             external_host: options.external_host.map(Into::into),
             pools: Mutex::default(),
             reloading: tokio::sync::Mutex::default(),

@@ -49,7 +49,8 @@ impl Reload for Reloader {
 impl Reloader {
     async fn apply(&self) -> Result<String, String> {
         let Some(path) = &self.config_file else {
-            return Err("started without --config.file, so there is nothing to reload; restart with one".to_owned());
+            tracing::info!("started without --config.file, so there is nothing to reload");
+            return Ok(String::new());
         };
         let (path, engine) = (path.clone(), self.engine.clone());
         // Files are read and rules are planned: not for a thread that others wait for.

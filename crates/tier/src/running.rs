@@ -149,7 +149,12 @@ impl Tier {
     /// # Errors
     /// When a job's client cannot be built.
     pub fn start_scraping(&mut self, sink: Arc<dyn Append>) -> Result<(), BuildError> {
-        let options = ScrapeOptions { seed: self.external_labels().fingerprint(), external_host: None };
+        let options = ScrapeOptions {
+            // Replicas that watch the same targets, told apart by a label or by their address, scrape at other moments.
+            seed: self.external_labels().fingerprint()
+                ^ Labels::from_pairs([("url", &self.external_url)]).fingerprint(),
+            external_host: host(&self.external_url),
+        };
         let configs = self.settings.scrape.clone();
         let manager = ScrapeManager::start(configs, options, sink, &self.metrics, &self.supervisor)?;
         self.scrape = Some(Arc::new(manager));
@@ -286,7 +291,42 @@ fn external_url(given: Option<&str>, address: SocketAddr) -> Result<String, Buil
     }
 }
 
+/// The host of a URL, without its port.
+fn host(url: &str) -> Option<String> {
+    let authority = url.split_once("://")?.1.split('/').next()?;
+    let host = if authority.starts_with('[') {
+        authority.split_inclusive(']').next()?
+    } else {
+        authority.split(':').next()?
+    };
+    (!host.is_empty()).then(|| host.to_owned())
+}
+
 fn hostname() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if name.trim().is_empty() { "localhost".to_owned() } else { name.trim().to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn external_urls_are_checked_and_trimmed() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 9090));
+        assert_eq!(external_url(None, address).expect("is fine"), "http://127.0.0.1:9090");
+        assert_eq!(external_url(Some("https://hw.example/x/"), address).expect("is fine"), "https://hw.example/x");
+        for wrong in ["hw.example", "http://", "ftp://a", "http://a b"] {
+            assert!(external_url(Some(wrong), address).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_what_stands_before_the_port() {
+        for (url, want) in
+            [("http://a:1/x", Some("a")), ("http://[::1]:1", Some("[::1]")), ("http://a", Some("a")), ("a", None)]
+        {
+            assert_eq!(host(url).as_deref(), want, "{url}");
+        }
+    }
 }

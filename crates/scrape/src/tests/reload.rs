@@ -112,8 +112,11 @@ async fn a_reload_that_cannot_work_changes_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("ca.pem");
     let server = Server::start(vec![job("j", &[&target], "")]);
-    std::fs::write(&file, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").expect("writes");
+    // The certificate is fine when the configuration is read and gone when the client is built.
+    let authority = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("makes a certificate");
+    std::fs::write(&file, authority.cert.pem()).expect("writes");
     let broken = job("k", &[&target], &format!(", tls_config: {{ca_file: '{}'}}", file.display()));
+    std::fs::remove_file(&file).expect("removes");
     let error = server.manager.reload(vec![broken]).await.expect_err("is refused").to_string();
     assert!(error.contains("scrape job \"k\""), "{error}");
     assert_eq!(server.manager.scrape_pools(), ["j"]);
