@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 
-use super::api::{Alert, Api};
+use super::api::{Alert, Api, Target};
 use super::messages::Channels;
 use super::plan::{Cascade, Central, Edge, Plan, Router};
 
@@ -140,11 +140,13 @@ impl Links {
     async fn scrape(&self, edge: &Edge, excused: Option<&str>) -> Result<()> {
         self.api.text(edge.address, "/-/ready", &[]).await?;
         let targets = self.api.targets(edge.address).await?;
-        let down = targets.iter().find(|t| t.health != "up" && t.labels.get("cluster").map(String::as_str) != excused);
-        if let Some(down) = down {
-            bail!("{} is {}: {}", down.scrape_url, down.health, down.last_error);
-        }
-        ensure!(targets.len() == edge.targets, "it has {} of {} targets", targets.len(), edge.targets);
+        let is_fine = |t: &&Target| t.health == "up" || t.labels.get("cluster").map(String::as_str) == excused;
+        let fine = targets.iter().filter(is_fine).count();
+        let why = targets
+            .iter()
+            .find(|t| !is_fine(t))
+            .map_or_else(String::new, |t| format!("; {} is {} ({})", t.scrape_url, t.health, t.last_error));
+        ensure!(fine == edge.targets && why.is_empty(), "{fine} of {} targets are up{why}", edge.targets);
         Ok(())
     }
 
