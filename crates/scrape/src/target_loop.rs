@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use model::{Append, Batch, Labels, LabelsBuilder, METRIC_NAME, Sample, TimestampMs, stale_nan};
+use model::{
+    Append, AppendReport, Batch, Labels, LabelsBuilder, METRIC_NAME, RefusalReason, Sample, TimestampMs, stale_nan,
+};
 use parking_lot::Mutex;
 use reqwest::Url;
 use runtime::{CpuPool, HttpClient, now};
@@ -102,13 +104,23 @@ struct Scraper {
     /// When the synthetic series were written last.
     reported_at: Option<TimestampMs>,
     body_bytes: usize,
+    refusals: Refusals,
 }
 
 impl Scraper {
     fn new(target: Arc<Target>, shared: Arc<Shared>) -> Self {
         let report = |name: &&str| LabelsBuilder::from_labels(&target.key.labels).set(METRIC_NAME, name).build();
         let reports = REPORTS.iter().map(report).collect();
-        Self { target, shared, reports, config: None, ingest: Ingest::default(), reported_at: None, body_bytes: 0 }
+        Self {
+            target,
+            shared,
+            reports,
+            config: None,
+            ingest: Ingest::default(),
+            reported_at: None,
+            body_bytes: 0,
+            refusals: Refusals::default(),
+        }
     }
 
     /// Takes over a plan; what raw series mean is forgotten where the plan changes it.
@@ -227,15 +239,55 @@ impl Scraper {
         self.append(&batch);
     }
 
-    fn append(&self, batch: &Batch) {
+    fn append(&mut self, batch: &Batch) {
         let report = self.shared.sink.append(batch);
         self.shared.metrics.appended(&report);
-        if let Some(first) = report.refused.first() {
-            let series = batch.rows.get(first.row).map(|r| r.labels.to_string()).unwrap_or_default();
-            tracing::debug!(
-                url = %self.target.key.url, refused = report.refused.len(), %series, reason = %first.reason,
-                "the store did not take every sample of a scrape"
-            );
+        let is_news = self.refusals.is_news(&report);
+        let Some(first) = report.refused.first() else { return };
+        let series = batch.rows.get(first.row).map(|r| r.labels.to_string()).unwrap_or_default();
+        let (url, refused, reason) = (&self.target.key.url, report.refused.len(), first.reason);
+        if is_news {
+            tracing::warn!(%url, refused, %series, %reason, "the store did not take every sample of a scrape");
+        } else {
+            tracing::debug!(%url, refused, %series, %reason, "the store did not take every sample of a scrape");
         }
+    }
+}
+
+/// What the store refuses of a target, told aloud when it begins or its reason changes: the target is up all the
+/// same, so nothing else names it, and a line for every scrape would bury the log.
+#[derive(Default)]
+struct Refusals {
+    told: Option<RefusalReason>,
+}
+
+impl Refusals {
+    fn is_news(&mut self, report: &AppendReport) -> bool {
+        let now = report.refused.first().map(|refusal| refusal.reason);
+        let before = std::mem::replace(&mut self.told, now);
+        now.is_some() && now != before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{AppendReport, Refusal, RefusalReason};
+
+    use super::Refusals;
+
+    #[test]
+    fn refusals_are_news_when_they_begin_or_change() {
+        use RefusalReason::{DuplicateTimestamp, SeriesLimit};
+        let mut refusals = Refusals::default();
+        let mut news = |reason: Option<RefusalReason>| {
+            let refused = reason.map(|reason| Refusal { row: 0, reason }).into_iter().collect();
+            refusals.is_news(&AppendReport { refused, ..AppendReport::default() })
+        };
+        assert!(!news(None), "nothing was refused");
+        assert!(news(Some(SeriesLimit)), "begins");
+        assert!(!news(Some(SeriesLimit)), "goes on");
+        assert!(news(Some(DuplicateTimestamp)), "for another reason");
+        assert!(!news(None), "is over");
+        assert!(news(Some(DuplicateTimestamp)), "begins again");
     }
 }
