@@ -11,6 +11,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use crate::lenient::Lenient;
 use crate::{Stop, Supervisor};
 
 /// An address nobody can listen on.
@@ -76,7 +77,7 @@ async fn accept_loop(listener: TcpListener, router: Router, limits: ServerLimits
         };
         let Some((stream, permit)) = accepted else { continue };
         let service = TowerToHyperService::new(router.clone());
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let connection = builder.serve_connection(TokioIo::new(Lenient::new(stream)), service);
         let watched = graceful.watch(connection);
         connections.spawn(async move {
             let _permit = permit;

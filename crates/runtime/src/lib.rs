@@ -10,6 +10,7 @@ mod clock;
 mod cpu;
 mod http_client;
 mod http_server;
+mod lenient;
 mod logs;
 mod metrics;
 mod operations;
