@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 
 use super::api::{Alert, Api, Target};
 use super::messages::Channels;
@@ -54,6 +56,7 @@ impl fmt::Display for Kind {
 enum What {
     Simulator,
     StandIn(SocketAddr),
+    MailServer(SocketAddr),
     Scrape(usize),
     EdgeToCascade(usize),
     CascadeToCentral(usize, usize),
@@ -85,7 +88,8 @@ impl Links {
         add(Kind::Outside, "simulator".to_owned(), What::Simulator);
         for (name, url) in [("dingtalk", &channels.dingtalk), ("email", &channels.smtp), ("sms", &channels.sms)] {
             let address = authority(url).with_context(|| format!("no address in {url:?}"))?;
-            add(Kind::Outside, format!("stand-in {name}"), What::StandIn(address));
+            let what = if name == "email" { What::MailServer(address) } else { What::StandIn(address) };
+            add(Kind::Outside, format!("stand-in {name}"), what);
         }
         for (at, edge) in plan.edges.iter().enumerate() {
             add(Kind::Scrape, format!("targets -> {}", edge.name), What::Scrape(at));
@@ -122,9 +126,8 @@ impl Links {
         let plan = &self.plan;
         match &link.what {
             What::Simulator => self.api.text(self.simulator, "/", &[]).await.map(|_| ()),
-            What::StandIn(address) => {
-                tokio::net::TcpStream::connect(address).await.map(|_| ()).context("does not answer")
-            }
+            What::StandIn(address) => TcpStream::connect(address).await.map(|_| ()).context("does not answer"),
+            What::MailServer(address) => greet(*address).await.context("does not greet"),
             What::Scrape(at) => self.scrape(&plan.edges[*at], excused).await,
             What::EdgeToCascade(at) => {
                 let edge = &plan.edges[*at];
@@ -214,6 +217,20 @@ impl Links {
         let watchdog = alerts.iter().any(|alert| alert.label("alertname") == "Watchdog");
         watchdog.then_some(()).ok_or_else(|| anyhow!("Watchdog has not arrived"))
     }
+}
+
+/// Hears a mail server's greeting and takes leave, as whoever hangs up in the middle is logged as refused.
+async fn greet(address: SocketAddr) -> std::io::Result<()> {
+    let mut lines = BufReader::new(TcpStream::connect(address).await?);
+    let mut said = String::new();
+    for reply in ["", "QUIT\r\n"] {
+        lines.get_mut().write_all(reply.as_bytes()).await?;
+        said.clear();
+        if lines.read_line(&mut said).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(())
 }
 
 /// `HOST:PORT` of a URL, or of itself.
