@@ -2,6 +2,7 @@
 
 use config::{Mapping, Node};
 use model::Labels;
+use reqwest::Url;
 
 /// Addresses that share labels: one entry of `static_configs`, or of a discovered file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -42,5 +43,8 @@ pub(crate) fn check_address(address: &str) -> Result<(), String> {
             "{address:?} is not a valid hostname; write host:port, and use scheme and metrics_path for the rest"
         ));
     }
-    Ok(())
+    // What no request could be sent to, such as port 99999, must not wait for the first scrape to be found.
+    Url::parse(&format!("http://{address}"))
+        .map(|_| ())
+        .map_err(|e| format!("{address:?} is not an address: {e}; write host:port, for example 127.0.0.1:9100"))
 }

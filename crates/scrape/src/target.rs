@@ -208,7 +208,7 @@ mod tests {
         let cases = [
             ("__address__", "''", "no address"),
             ("__address__", "http://x", "not a valid hostname"),
-            ("__address__", "'x:99999'", "not a valid hostname"),
+            ("__address__", "'x:99999'", "is not an address"),
             ("__scheme__", "ftp", "invalid scheme"),
             ("__scrape_interval__", "soon", "error parsing scrape interval"),
             ("__scrape_interval__", "0s", "scrape interval cannot be 0"),
