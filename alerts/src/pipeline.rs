@@ -127,6 +127,7 @@ impl Pipeline {
         let kind = job.integration.kind();
         let mut backoff = FIRST_BACKOFF;
         let mut counted = false;
+        let mut last_failure = "a peer kept its claim".to_owned();
         loop {
             self.cluster.wait_unclaimed(&job.key).await;
             if !self.look(job).1.is_needed() {
@@ -144,13 +145,14 @@ impl Pipeline {
                     Ok(()) => return Ok(()),
                     Err(error) => {
                         self.cluster.release(&job.key).await;
+                        last_failure = error.to_string();
                         pause = pause_after(error, pause)?;
                         backoff = backoff.mul_f64(1.5).min(LONGEST_BACKOFF);
                     }
                 }
             }
             if Instant::now() + pause >= deadline {
-                let text = "the channel kept failing until the next flush".to_owned();
+                let text = format!("no success before the next flush is due, last: {last_failure}");
                 return Err(Unfinished::Failed(FailureReason::Server, text));
             }
             if !stop.sleep(pause).await {

@@ -57,7 +57,7 @@ fn what_exists_only_elsewhere_is_one_problem() {
     for section in ["slack_configs: [{channel: x}]", "pagerduty_configs: {}", "slack_configs: x"] {
         let text = format!("route: {{receiver: a}}\nreceivers: [{{name: a, {section}}}]\n");
         let problems = load(&text).expect_err("has a problem");
-        assert!(problems.len() == 1 && problems[0].contains("am.yml:2:22: "), "{problems:?}");
+        assert!(problems.len() == 1 && problems[0].contains("am.yml:2:23: "), "{problems:?}");
         assert!(problems[0].contains("is not supported yet; use webhook_configs"), "{problems:?}");
     }
 }
