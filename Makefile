@@ -18,6 +18,7 @@ test-peers: ## Install the Debian packages that tests run against
 	@scripts/install-test-peers
 
 test: test-peers ## Run every test
+	$(CARGO) build --locked --package highwater
 	$(CARGO) test --workspace --locked
 
 lint: ## Formatting, clippy, shell scripts

@@ -3,6 +3,7 @@
 
 mod architecture;
 mod dashboards;
+mod demo;
 mod end_to_end;
 mod harness;
 mod interoperability;
