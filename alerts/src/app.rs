@@ -191,6 +191,12 @@ impl App {
         self.supervisor.stop(Duration::ZERO).await;
     }
 
+    /// What keeps the peers of one mind.
+    #[cfg(test)]
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
     /// Where the API listens.
     pub fn address(&self) -> SocketAddr {
         self.address

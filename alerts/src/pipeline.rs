@@ -65,9 +65,8 @@ impl Pipeline {
         let Some(receiver) = flush.config.receivers.get(&route.receiver).filter(|_| !view.alerts.is_empty()) else {
             return true;
         };
-        tokio::select! {
-            () = self.cluster.wait_settled() => {}
-            () = stop.requested() => return false,
+        if !self.settled(stop).await {
+            return false;
         }
         let wait = self.cluster.turn_wait();
         let deadline = Instant::now() + route.group_interval.max(MIN_TIME) + wait;
@@ -83,6 +82,14 @@ impl Pipeline {
         let jobs: Vec<_> = jobs.collect();
         let done = join_all(jobs.iter().map(|job| self.notify(job, wait, deadline, stop))).await;
         done.into_iter().all(|ok| ok)
+    }
+
+    /// Waits until the cluster knows what the peers have said; false when the router stops before.
+    async fn settled(&self, stop: &Stop) -> bool {
+        tokio::select! {
+            () = self.cluster.wait_settled() => true,
+            () = stop.requested() => false,
+        }
     }
 
     /// One integration: waits for its turn, then tries until it is done or the deadline passes.
@@ -129,6 +136,9 @@ impl Pipeline {
         let mut counted = false;
         let mut last_failure = "a peer kept its claim".to_owned();
         loop {
+            if !self.settled(stop).await {
+                return Err(Unfinished::Stopping);
+            }
             self.cluster.wait_unclaimed(&job.key).await;
             if !self.look(job).1.is_needed() {
                 return Ok(());

@@ -81,6 +81,8 @@ pub struct Cluster {
     pulls: Mutex<Vec<tasks::Pull>>,
     pull_wanted: Notify,
     settled: watch::Sender<bool>,
+    /// When the last round of heartbeats ended.
+    beaten_at: Mutex<Instant>,
     leaving: AtomicBool,
     client: HttpClient,
     metrics: ClusterMetrics,
@@ -107,6 +109,7 @@ impl Cluster {
             pulls: Mutex::default(),
             pull_wanted: Notify::new(),
             settled: watch::Sender::new(alone),
+            beaten_at: Mutex::new(Instant::now()),
             leaving: AtomicBool::new(false),
             client: HttpClientConfig::default().build()?,
             metrics,
@@ -146,15 +149,41 @@ impl Cluster {
         self.members.lock().live(Instant::now()).into_iter().map(|p| (p.id, p.address)).collect()
     }
 
-    /// Whether the start is over: every configured peer was heard, or could not be reached several times.
+    /// Whether the start is over: every configured peer was heard, or could not be reached several times. A process
+    /// that stood still (a frozen machine, a debugger) starts anew: its peers spoke for it meanwhile.
     pub fn is_settled(&self) -> bool {
+        if self.has_stood_still() {
+            self.settled.send_replace(false);
+        }
         *self.settled.borrow()
     }
 
     /// Waits for that.
     pub async fn wait_settled(&self) {
-        // Fails only when the sender is gone, and it is ours.
-        let _ = self.settled.subscribe().wait_for(|settled| *settled).await;
+        while !self.is_settled() {
+            // Fails only when the sender is gone, and it is ours.
+            let _ = self.settled.subscribe().wait_for(|settled| *settled).await;
+        }
+    }
+
+    /// A round of heartbeats ended. A round that froze on its way counts as having stood still.
+    fn beaten(&self) {
+        if self.has_stood_still() {
+            self.settled.send_replace(false);
+        }
+        *self.beaten_at.lock() = Instant::now();
+    }
+
+    /// As if nothing had run for so long.
+    #[cfg(test)]
+    pub(crate) fn stand_still(&self, lasting: Duration) {
+        let mut beaten_at = self.beaten_at.lock();
+        *beaten_at = beaten_at.checked_sub(lasting).expect("the machine runs longer than that");
+    }
+
+    /// Whether the heartbeats paused for so long that the peers took this router for dead.
+    fn has_stood_still(&self) -> bool {
+        self.is_enabled() && self.beaten_at.lock().elapsed() > self.options.timing.dead_after
     }
 
     /// How long this router leaves the word to the routers before it.

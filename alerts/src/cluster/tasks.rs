@@ -41,7 +41,11 @@ impl Cluster {
     async fn heartbeat_loop(&self, stop: Stop) {
         self.settle(&stop).await;
         while stop.sleep(self.options.timing.heartbeat).await {
-            self.beat_all().await;
+            if self.is_settled() {
+                self.beat_all().await;
+            } else {
+                self.settle(&stop).await;
+            }
             self.members.lock().forget_silent(Instant::now());
         }
         self.leaving.store(true, Ordering::Release);
@@ -70,12 +74,15 @@ impl Cluster {
             }
         }
         tracing::info!(peers = self.peers().len(), "alert router cluster settled");
+        // Taking over a large state is no standing still.
+        self.beaten();
         self.settled.send_replace(true);
     }
 
     async fn beat_all(&self) {
         let addresses = self.members.lock().addresses();
         join_all(addresses.iter().map(|address| self.beat(address))).await;
+        self.beaten();
         let (members, failed, position) = {
             let members = self.members.lock();
             let now = Instant::now();

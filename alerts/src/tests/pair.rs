@@ -153,6 +153,20 @@ async fn a_router_that_returns_repeats_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_router_that_stood_still_listens_before_it_speaks() {
+    let sink = Sink::start().await;
+    let pair = Pair::start(&sink, Duration::from_secs(1), "200ms").await;
+    pair.first.app.cluster().stand_still(DEADLINE);
+    assert!(!pair.first.app.cluster().is_settled());
+    pair.meet().await;
+    pair.first.fire("down").await;
+    sink.wait("down", "firing", 1).await;
+    pair.first.stop().await;
+    pair.second.stop().await;
+    assert_eq!(sink.attempts(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_router_whose_peer_is_away_notifies_all_the_same() {
     let (sink, folder) = (Sink::start().await, tempfile::tempdir().expect("a folder"));
     // Nothing listens on port 1.
