@@ -78,6 +78,7 @@ pub fn router(options: ApiOptions) -> Result<Router, MetricsError> {
         .merge(state_routes())
         .route("/federate", get(federate::federate))
         .route("/", get(page::page))
+        .route("/graph", get(page::page))
         .route("/api/{*path}", any(unknown_path))
         .route("/api", any(unknown_path))
         .route("/api/", any(unknown_path));

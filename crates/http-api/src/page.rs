@@ -1,6 +1,8 @@
 //! The status page: what this process is, how it is, and where everything else stands. No scripts.
 
-use axum::extract::State;
+use std::collections::HashMap;
+
+use axum::extract::{Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use rules::status::{AlertState, RuleStatus};
@@ -33,14 +35,16 @@ const LINKS: [(&str, &str); 14] = [
     ("-/ready", "readiness"),
 ];
 
-pub(crate) async fn page(State(api): Shared) -> Response {
-    let mut response = text_response(StatusCode::OK, "text/html; charset=utf-8", html(&api));
+/// `/`, and `/graph?g0.expr=...`, where the links in alerts lead: the expression stands ready to be asked.
+pub(crate) async fn page(State(api): Shared, Query(asked): Query<HashMap<String, String>>) -> Response {
+    let expression = asked.get("g0.expr").map_or("", String::as_str);
+    let mut response = text_response(StatusCode::OK, "text/html; charset=utf-8", html(&api, expression));
     let policy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'";
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     response
 }
 
-fn html(api: &Api) -> String {
+fn html(api: &Api, expression: &str) -> String {
     let options = &api.options;
     let mut rows = vec![
         ("role", options.role.clone()),
@@ -78,8 +82,9 @@ fn html(api: &Api) -> String {
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Highwater {role}</title>\n\
          <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head>\n\
          <body><h1>Highwater {role}</h1>\n<table>\n{rows}</table>\n\
-         <form action=\"api/v1/query\"><input name=\"query\" placeholder=\"PromQL\" aria-label=\"PromQL\" required>\
-         <button>Query</button></form>\n<ul>\n{links}</ul></body></html>\n"
+         <form action=\"api/v1/query\"><input name=\"query\" placeholder=\"PromQL\" aria-label=\"PromQL\" value=\"{}\" required>\
+         <button>Query</button></form>\n<ul>\n{links}</ul></body></html>\n",
+        escaped(expression)
     )
 }
 

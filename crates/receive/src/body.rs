@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::http::StatusCode;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -11,12 +11,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long a client may take to send a body; senders give up after 30s by default.
 const READ_WITHIN: Duration = Duration::from_secs(60);
+/// How long it may send nothing: connections that idle in the middle of a body must not keep others out.
+const IDLE_FOR: Duration = Duration::from_secs(10);
 
 /// What all bodies together may take, in bytes.
 #[derive(Clone)]
 pub(crate) struct BodyBudget {
     bytes: Arc<Semaphore>,
     within: Duration,
+    idle: Duration,
 }
 
 /// A whole body, and its part of the budget.
@@ -32,29 +35,29 @@ pub(crate) struct BodyError(pub(crate) StatusCode, pub(crate) String);
 
 impl BodyBudget {
     pub(crate) fn new(bytes: usize) -> Self {
-        Self { bytes: Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))), within: READ_WITHIN }
+        Self { bytes: Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))), within: READ_WITHIN, idle: IDLE_FOR }
     }
 
     /// Reads a body of at most `limit` bytes.
     pub(crate) async fn read(&self, body: Body, limit: usize) -> Result<Held, BodyError> {
-        tokio::time::timeout(self.within, self.read_all(body, limit)).await.unwrap_or_else(|_| {
-            let text = format!("the body did not arrive within {} seconds", self.within.as_secs());
-            Err(BodyError(StatusCode::REQUEST_TIMEOUT, text))
-        })
+        if body.size_hint().lower() > limit as u64 {
+            return Err(too_large(limit));
+        }
+        let whole = tokio::time::timeout(self.within, self.read_all(body, limit)).await;
+        whole.unwrap_or_else(|_| Err(too_slow(self.within)))
     }
 
     async fn read_all(&self, mut body: Body, limit: usize) -> Result<Held, BodyError> {
         // Copied, since many small chunks would each keep a buffer of their own alive.
         let mut whole = BytesMut::new();
         let mut permit: Option<OwnedSemaphorePermit> = None;
-        while let Some(frame) = body.frame().await {
+        while let Some(frame) = tokio::time::timeout(self.idle, body.frame()).await.map_err(|_| too_slow(self.idle))? {
             // Nobody hears this answer: the connection is broken.
             let frame =
                 frame.map_err(|e| BodyError(StatusCode::BAD_REQUEST, format!("cannot read the request: {e}")))?;
             let Ok(chunk) = frame.into_data() else { continue };
             if whole.len() + chunk.len() > limit {
-                let text = format!("the request is larger than the {limit} bytes allowed; send smaller requests");
-                return Err(BodyError(StatusCode::PAYLOAD_TOO_LARGE, text));
+                return Err(too_large(limit));
             }
             let bytes = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
             let more = self.bytes.clone().try_acquire_many_owned(bytes).map_err(|_| {
@@ -69,6 +72,17 @@ impl BodyBudget {
         }
         Ok(Held { bytes: whole.freeze(), _permit: permit })
     }
+}
+
+fn too_large(limit: usize) -> BodyError {
+    let text = format!("the request is larger than the {limit} bytes allowed; send smaller requests");
+    BodyError(StatusCode::PAYLOAD_TOO_LARGE, text)
+}
+
+/// Not 408: senders never repeat what was answered with a 4xx other than 429, and these samples are good.
+fn too_slow(within: Duration) -> BodyError {
+    let text = format!("nothing of the body arrived for {} seconds; send the request again", within.as_secs());
+    BodyError(StatusCode::SERVICE_UNAVAILABLE, text)
 }
 
 #[cfg(test)]
@@ -93,10 +107,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_never_ends_is_given_up() {
-        let budget = BodyBudget { within: Duration::from_millis(10), ..BodyBudget::new(10) };
-        let end = std::future::pending::<Option<Result<HeaderMap, std::convert::Infallible>>>();
-        let endless = Body::new(Full::new(Bytes::from("1")).with_trailers(end));
-        let error = budget.read(endless, 9).await.expect_err("does not end");
-        assert_eq!(error.0, StatusCode::REQUEST_TIMEOUT);
+        let soon = Duration::from_millis(10);
+        for budget in
+            [BodyBudget { within: soon, ..BodyBudget::new(10) }, BodyBudget { idle: soon, ..BodyBudget::new(10) }]
+        {
+            let end = std::future::pending::<Option<Result<HeaderMap, std::convert::Infallible>>>();
+            let endless = Body::new(Full::new(Bytes::from("1")).with_trailers(end));
+            let error = budget.read(endless, 9).await.expect_err("does not end");
+            assert_eq!(error.0, StatusCode::SERVICE_UNAVAILABLE);
+        }
     }
 }

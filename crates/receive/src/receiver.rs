@@ -103,6 +103,7 @@ impl IntoResponse for Outcome {
     fn into_response(self) -> Response {
         let mut message = self.message;
         if !message.is_empty() {
+            message.truncate(message.trim_end().len());
             message.push('\n');
         }
         let mut response = (self.status, message).into_response();

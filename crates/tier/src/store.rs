@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge};
 use runtime::{Metrics, MetricsError, Stop, Supervisor};
 use tsdb::{Head, HeadOptions, HeadStatistics};
 
@@ -56,7 +56,7 @@ struct StoreMetrics {
     series: IntGauge,
     samples: IntGauge,
     appended: IntCounterVec,
-    bounds: IntGaugeVec,
+    bounds: GaugeVec,
     dropped: IntCounterVec,
     rounds: IntCounter,
 }
@@ -71,9 +71,9 @@ impl StoreMetrics {
                 "Samples that were stored.",
                 &["type"],
             )?,
-            bounds: metrics.int_gauge_vec(
-                "highwater_store_time_milliseconds",
-                "Time of the oldest and the newest stored sample, in milliseconds since the epoch.",
+            bounds: metrics.gauge_vec(
+                "highwater_store_sample_timestamp_seconds",
+                "Time of the oldest and the newest stored sample, in seconds since the epoch.",
                 &["end"],
             )?,
             dropped: metrics.counter_vec(
@@ -96,8 +96,8 @@ impl StoreMetrics {
             self.dropped.with_label_values(&[reason]).inc_by(now - then);
         }
         if let Some((oldest, newest)) = now.bounds {
-            self.bounds.with_label_values(&["oldest"]).set(oldest.0);
-            self.bounds.with_label_values(&["newest"]).set(newest.0);
+            self.bounds.with_label_values(&["oldest"]).set(oldest.as_seconds());
+            self.bounds.with_label_values(&["newest"]).set(newest.as_seconds());
         }
         self.rounds.inc();
     }

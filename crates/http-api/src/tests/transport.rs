@@ -11,7 +11,7 @@ use runtime::CpuPool;
 use tokio::io::AsyncWriteExt;
 
 use super::fixture::{app, get, options, post, sample_store, send};
-use crate::CorsOrigins;
+use crate::{ApiOptions, CorsOrigins};
 
 fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Request<Body> {
     let mut request = Request::builder().method(method).uri(path);
@@ -213,11 +213,13 @@ async fn requests_are_counted_by_route() {
 
 #[tokio::test]
 async fn the_status_page_tells_the_role() {
-    let mut options = options(sample_store());
-    options.role = "<central>".into();
-    let reply = get(&app(options), "/").await;
+    let central = ApiOptions { role: "<central>".into(), ..options(sample_store()) };
+    let reply = get(&app(central), "/").await;
     let text = reply.text();
     assert!(text.contains("Highwater &lt;central&gt;") && !text.contains("<central>"), "{text}");
     assert!(text.contains("1 of 1") && text.contains(r#"href="api/v1/targets""#), "{text}");
     assert!(reply.header("content-security-policy").contains("default-src 'none'"));
+    // Where the links in alerts lead.
+    let reply = get(&app(options(sample_store())), "/graph?g0.expr=up%20%3E%20%220%22&g0.tab=1").await;
+    assert!(reply.text().contains(r#"value="up &gt; &quot;0&quot;""#), "{}", reply.text());
 }
