@@ -23,6 +23,8 @@ use crate::view::View;
 const MIN_TIME: Duration = Duration::from_secs(10);
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+/// Whoever waits for its turn looks so often whether those before it still live.
+const LOOK_AT_PEERS: Duration = Duration::from_millis(500);
 /// A claim is renewed so often while a send takes its time.
 const RENEW_CLAIM: Duration = Duration::from_secs(5);
 
@@ -94,7 +96,7 @@ impl Pipeline {
 
     /// One integration: waits for its turn, then tries until it is done or the deadline passes.
     async fn notify(&self, job: &Job<'_>, wait: Duration, deadline: Instant, stop: &Stop) -> bool {
-        let outcome = if wait.is_zero() || stop.sleep(wait).await {
+        let outcome = if self.turn_comes(wait, stop).await {
             self.deliver_before(job, deadline, stop).await
         } else {
             Err(Unfinished::Stopping)
@@ -114,6 +116,21 @@ impl Pipeline {
                     "notification failed; the next flush tries again"
                 );
                 false
+            }
+        }
+    }
+
+    /// Waits for this router's turn, at most `longest`: it comes at once when those before it die meanwhile. False when
+    /// the router stops.
+    async fn turn_comes(&self, longest: Duration, stop: &Stop) -> bool {
+        let began = Instant::now();
+        loop {
+            let left = self.cluster.turn_wait().min(longest).saturating_sub(began.elapsed());
+            if left.is_zero() {
+                return true;
+            }
+            if !stop.sleep(left.min(LOOK_AT_PEERS)).await {
+                return false;
             }
         }
     }

@@ -91,6 +91,23 @@ async fn when_the_first_dies_the_second_notifies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn when_the_first_dies_while_the_second_waits_its_turn_comes_at_once() {
+    let sink = Sink::behaving(|body, _| {
+        // The first is killed long before this answer.
+        let slow = body["externalURL"] == "http://first";
+        (StatusCode::OK, if slow { DEADLINE * 10 } else { Duration::ZERO })
+    })
+    .await;
+    let pair = Pair::start(&sink, DEADLINE * 10, "200ms").await;
+    tokio::join!(pair.first.fire("down"), pair.second.fire("down"));
+    until("the first sends", || async { (sink.attempts() == 1).then_some(()) }).await;
+    pair.first.kill().await;
+    sink.wait("down", "firing", 1).await;
+    assert_eq!(sink.delivered()[0].2, "http://second");
+    pair.second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn when_the_channel_of_the_first_fails_the_second_notifies() {
     let sink = Sink::behaving(|body, _| {
         let refused = body["externalURL"] == "http://first";
