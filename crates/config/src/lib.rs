@@ -39,4 +39,4 @@ pub use global::Global;
 pub use mapping::Mapping;
 pub use node::Node;
 pub use problem::{Problem, Problems};
-pub use secret::Secret;
+pub use secret::{Secret, SecretError, SecretSource};

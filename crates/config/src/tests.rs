@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::{Document, Global, Node};
+use crate::{Document, Global, Node, SecretSource};
 
 fn problems(text: &str, decode: impl FnOnce(&Node<'_>)) -> Vec<String> {
     let document = match Document::parse("c.yml".as_ref(), text) {
@@ -98,6 +98,27 @@ fn an_unreadable_file_says_what_to_do() {
     assert!(Document::load(folder.path()).is_err());
     std::fs::write(folder.path().join("bin.yml"), [0xff, 0xfe, 0x00]).expect("writes");
     assert!(Document::load(&folder.path().join("bin.yml")).is_err());
+}
+
+#[test]
+fn a_secret_stands_in_place_or_in_a_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("token"), " from file\n").expect("writes");
+    let decode = |text: &str| {
+        let document = Document::parse(&folder.path().join("c.yml"), text).expect("parses");
+        let secret = SecretSource::required(&document.root().mapping().expect("a mapping"), "token", "token_file");
+        (secret, document.finish().err().map(|p| p.to_string()).unwrap_or_default())
+    };
+    let (inline, _) = decode("token: in place\n");
+    assert!(!format!("{inline:?}").contains("in place"));
+    assert_eq!(inline.and_then(|s| s.read().ok()).as_deref(), Some("in place"));
+    let (file, _) = decode("token_file: token\n");
+    assert_eq!(file.and_then(|s| s.read().ok()).as_deref(), Some("from file"));
+    let (missing, _) = decode("token_file: none\n");
+    let error = missing.expect("is decoded").read().expect_err("is not there").to_string();
+    assert!(error.contains("none: ") && error.contains("check the path"), "{error}");
+    assert!(decode("{token: a, token_file: b}\n").1.contains("at most one of token and token_file"));
+    assert!(decode("other: a\n").1.contains("token is missing; give token or token_file"));
 }
 
 proptest! {

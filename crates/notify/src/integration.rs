@@ -27,6 +27,13 @@ pub enum SendError {
     },
 }
 
+/// A secret's file may be on its way: another attempt may find it.
+impl From<config::SecretError> for SendError {
+    fn from(error: config::SecretError) -> Self {
+        Self::retry(error.to_string())
+    }
+}
+
 impl SendError {
     pub(crate) fn retry(reason: impl Into<String>) -> Self {
         Self::Retry { after: None, reason: reason.into() }

@@ -18,7 +18,6 @@ mod integration;
 mod json;
 mod notification;
 mod render;
-mod secret;
 mod sms;
 mod template;
 mod webhook;

@@ -1,7 +1,7 @@
 //! `webhook_configs`: Alertmanager's JSON, version 4, to any address.
 
 use async_trait::async_trait;
-use config::Node;
+use config::{Node, SecretSource};
 use model::Labels;
 use reqwest::Url;
 use reqwest::header::CONTENT_TYPE;
@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 use crate::decode::Context;
 use crate::http::Client;
 use crate::json::go_json;
-use crate::secret::SecretSource;
 use crate::template::{quote_like_regex, rfc3339, zero_time};
 use crate::{Alert, Integration, Notification, SendError};
 

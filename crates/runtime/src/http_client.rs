@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::Duration;
 
-use config::{Mapping, Node, Secret};
+use config::{Mapping, Node, Secret, SecretSource};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Identity, Method, Proxy, RequestBuilder, Url, redirect};
 
@@ -22,30 +22,15 @@ pub enum HttpClientError {
     /// A `ca_file` that would trust nobody.
     #[error("{0} holds no certificate; write PEM blocks that begin with BEGIN CERTIFICATE")]
     NoCertificate(String),
+    /// A secret's file.
+    #[error(transparent)]
+    Secret(#[from] config::SecretError),
     /// What the library refused.
     #[error("cannot build an HTTP client: {0}")]
     Build(#[from] reqwest::Error),
     /// A secret with characters that no header can carry.
     #[error("the credentials in {0} contain characters that a header cannot carry")]
     Credentials(String),
-}
-
-/// A secret written in place or in a file that is read again for every request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SecretSource {
-    /// In place.
-    Inline(Secret),
-    /// In a file; surrounding white space does not count.
-    File(PathBuf),
-}
-
-impl SecretSource {
-    fn read(&self) -> Result<String, HttpClientError> {
-        match self {
-            Self::Inline(secret) => Ok(secret.expose().to_owned()),
-            Self::File(path) => Ok(read_text(path)?.trim().to_owned()),
-        }
-    }
 }
 
 /// How a client says who it is.
@@ -179,7 +164,7 @@ fn authentication(fields: &Mapping<'_>) -> Option<Authentication> {
     let basic = fields.get("basic_auth").and_then(|n| {
         let fields = n.mapping()?;
         let username = fields.string("username").unwrap_or_default();
-        let password = secret_source(&fields, "password", "password_file");
+        let password = SecretSource::decode(&fields, "password", "password_file");
         fields.unsupported("username_file", "use username");
         fields.finish();
         Some(Authentication::Basic { username, password })
@@ -190,14 +175,14 @@ fn authentication(fields: &Mapping<'_>) -> Option<Authentication> {
         if scheme.eq_ignore_ascii_case("basic") {
             n.problem("type must not be basic; use basic_auth");
         }
-        let credentials = secret_source(&fields, "credentials", "credentials_file");
+        let credentials = SecretSource::decode(&fields, "credentials", "credentials_file");
         if credentials.is_none() {
             n.problem("credentials are missing; give credentials or credentials_file");
         }
         fields.finish();
         Some(Authentication::Scheme { scheme, credentials: credentials? })
     });
-    let bearer = secret_source(fields, "bearer_token", "bearer_token_file")
+    let bearer = SecretSource::decode(fields, "bearer_token", "bearer_token_file")
         .map(|credentials| Authentication::Scheme { scheme: "Bearer".to_owned(), credentials });
     let mut given = [basic, scheme, bearer].into_iter().flatten();
     let first = given.next();
@@ -205,14 +190,6 @@ fn authentication(fields: &Mapping<'_>) -> Option<Authentication> {
         fields.node().problem("at most one of basic_auth, authorization and bearer_token may be given; keep one");
     }
     first
-}
-
-fn secret_source(fields: &Mapping<'_>, inline: &'static str, file: &'static str) -> Option<SecretSource> {
-    let (text, path) = (fields.secret(inline), fields.path(file));
-    if text.is_some() && path.is_some() {
-        fields.node().problem(format!("at most one of {inline} and {file} may be given; keep one"));
-    }
-    text.map(SecretSource::Inline).or(path.map(SecretSource::File))
 }
 
 /// `headers: {Name: value}` as in `remote_write`, and `http_headers: {Name: {values: [..], secrets: [..]}}`.
@@ -250,10 +227,6 @@ fn headers(fields: &Mapping<'_>) -> Vec<(String, Secret)> {
 
 fn read(path: &Path) -> Result<Vec<u8>, HttpClientError> {
     std::fs::read(path).map_err(|source| HttpClientError::File { path: path.display().to_string(), source })
-}
-
-fn read_text(path: &Path) -> Result<String, HttpClientError> {
-    std::fs::read_to_string(path).map_err(|source| HttpClientError::File { path: path.display().to_string(), source })
 }
 
 /// A client with its authentication. Cheap to clone; connections are shared and kept alive.

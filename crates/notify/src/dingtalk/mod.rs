@@ -8,13 +8,12 @@ mod signature;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use config::{Mapping, Node};
+use config::{Mapping, Node, SecretSource};
 use reqwest::Url;
 use reqwest::header::CONTENT_TYPE;
 
 use crate::decode::Context;
 use crate::http::Client;
-use crate::secret::SecretSource;
 use crate::webhook::parse_url;
 use crate::{Integration, Notification, SendError};
 use answer::Verdict;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use config::{Mapping, Node, Secret};
+use config::{Mapping, Node, Secret, SecretSource};
 use lettre::Address;
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
@@ -17,7 +17,6 @@ use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter,
 
 use crate::SendError;
 use crate::http::one_line;
-use crate::secret::SecretSource;
 
 /// For the whole conversation.
 const TIMEOUT: Duration = Duration::from_secs(30);

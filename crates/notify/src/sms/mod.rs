@@ -7,14 +7,13 @@ mod answer;
 mod signature;
 
 use async_trait::async_trait;
-use config::{Mapping, Node};
+use config::{Mapping, Node, SecretSource};
 use reqwest::Url;
 use serde_json::{Map, Value as Json};
 
 use crate::decode::Context;
 use crate::http::Client;
 use crate::render::Renderer;
-use crate::secret::SecretSource;
 use crate::template::{Text, data};
 use crate::webhook::parse_url;
 use crate::{Integration, Notification, SendError};
