@@ -77,22 +77,35 @@ fn every_command_explains_itself() {
     assert!(text(&run(&["--version"]).stdout).starts_with("highwater "));
 }
 
+/// `highwater check KIND FILE...`, which must find nothing wrong.
+fn check(kind: &str, files: &[std::path::PathBuf]) {
+    let files: Vec<&str> = files.iter().filter_map(|f| f.to_str()).collect();
+    let output = run(&[&["check", kind], files.as_slice()].concat());
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+}
+
 #[test]
 fn every_example_is_valid() {
-    let deploy = crate::harness::root().join("deploy");
-    let shown = |name: &str| deploy.join(name).display().to_string();
-    for arguments in [
-        vec!["check".to_owned(), "config".to_owned(), shown("edge.yml"), shown("cascade.yml"), shown("central.yml")],
-        vec![
-            "check".to_owned(),
-            "rules".to_owned(),
-            shown("rules/edge.yml"),
-            shown("rules/cascade.yml"),
-            shown("rules/central.yml"),
-        ],
-    ] {
-        let output = run(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
-        assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    let deploy =
+        |names: &[&str]| names.iter().map(|n| crate::harness::root().join("deploy").join(n)).collect::<Vec<_>>();
+    check("config", &deploy(&["edge.yml", "cascade.yml", "central.yml"]));
+    check("rules", &deploy(&["rules/edge.yml", "rules/cascade.yml", "rules/central.yml"]));
+    check("alerts", &deploy(&["alerts.yml"]));
+}
+
+#[test]
+fn every_configuration_of_the_readme_is_valid() {
+    let folder = Folder::new();
+    for rules in ["edge.yml", "cascade.yml", "central.yml"] {
+        let from = crate::harness::root().join("deploy/rules").join(rules);
+        folder.write(&format!("rules/{rules}"), &std::fs::read_to_string(from).expect("is readable"));
+    }
+    let readme = std::fs::read_to_string(crate::harness::root().join("README.md")).expect("is readable");
+    let blocks: Vec<&str> = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 4, "one configuration per role");
+    for (i, block) in blocks.into_iter().enumerate() {
+        let kind = if block.contains("receivers:") { "alerts" } else { "config" };
+        check(kind, &[folder.write(&format!("{i}.yml"), block)]);
     }
 }
 
