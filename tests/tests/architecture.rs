@@ -23,7 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("http-api", &["model", "config", "exposition", "promql", "rules", "runtime"]),
     ("evaluate", &["model", "config", "promql", "relabel", "rules", "runtime"]),
     ("notify", &["model", "config", "runtime"]),
-    ("fleet-sim", &["model", "exposition", "runtime"]),
+    ("fleet-sim", &["model"]),
     ("stand-in", &["model", "runtime"]),
     // The frame of the three tiers
     (
