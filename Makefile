@@ -2,8 +2,9 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 DEMO_ARGS ?=
+BENCH_ARGS ?=
 
-.PHONY: help build demo test test-peers lint fmt bench clean
+.PHONY: help build demo test test-peers fuzz lint fmt bench clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -17,19 +18,24 @@ demo: build ## Run a whole fleet on this machine (DEMO_ARGS="--duration 90s --js
 test-peers: ## Install the Debian packages that tests run against
 	@scripts/install-test-peers
 
-test: test-peers ## Run every test
+test: test-peers ## Run every test, then fuzz every decoder for a few seconds
 	$(CARGO) build --locked --package highwater
 	$(CARGO) test --workspace --locked
+	FUZZ_SECONDS=5 scripts/fuzz
+
+fuzz: test-peers ## Fuzz every decoder (FUZZ_SECONDS=60, FUZZ_TARGETS="block wal")
+	scripts/fuzz
 
 lint: ## Formatting, clippy, shell scripts
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
 fmt: ## Format the code
 	$(CARGO) fmt --all
 
-bench: build ## Measure against the peers that are installed and print a table
-	$(CARGO) bench --locked --package tests --bench table
+bench: build ## Measure against the peers that are installed and print a table (BENCH_ARGS="--series 500000 --steps 80")
+	$(CARGO) bench --locked --package tests --bench table -- $(BENCH_ARGS)
 
 clean: ## Remove what was built
 	$(CARGO) clean

@@ -11,6 +11,7 @@ pub type App = tier::App<Cascade>;
 
 impl Role for Cascade {
     const NAME: &'static str = "cascade";
+    const SOURCE_LABEL: &'static str = "metacluster";
 
     fn compose(tier: &mut Tier) -> Result<(), BuildError> {
         let upwards = tier.start_forwarding()?;

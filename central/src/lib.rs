@@ -11,6 +11,7 @@ pub type App = tier::App<Central>;
 
 impl Role for Central {
     const NAME: &'static str = "central";
+    const SOURCE_LABEL: &'static str = "region";
 
     fn compose(tier: &mut Tier) -> Result<(), BuildError> {
         // Mostly there is no destination: a central is the end of the way. An archive may stand behind it.

@@ -11,6 +11,7 @@ pub type App = tier::App<Edge>;
 
 impl Role for Edge {
     const NAME: &'static str = "edge";
+    const SOURCE_LABEL: &'static str = "job";
 
     fn compose(tier: &mut Tier) -> Result<(), BuildError> {
         let upwards = tier.start_forwarding()?;

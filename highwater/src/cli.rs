@@ -8,6 +8,8 @@ use runtime::{LogFormat, LogLevel};
 
 use crate::demo::DemoArgs;
 use crate::simulate::SimulateArgs;
+use crate::storage::StorageArgs;
+use crate::tsdb::TsdbCommand;
 
 /// Federated monitoring for fleets of Kubernetes clusters: edges scrape, cascades gather, centrals answer, routers alert.
 #[derive(Debug, Parser)]
@@ -34,6 +36,9 @@ pub enum Command {
     /// Check files before using them
     #[command(subcommand)]
     Check(CheckCommand),
+    /// Look at what a store holds, check it, move history in from Prometheus and out to it
+    #[command(subcommand)]
+    Tsdb(TsdbCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -81,18 +86,11 @@ pub struct TierArgs {
     /// Connections that are served at once
     #[arg(long = "web.max-connections", value_name = "COUNT", default_value_t = 512)]
     pub max_connections: usize,
-    /// Folder for stored samples; this version keeps samples in memory only and does not write there
-    #[arg(long = "storage.path", alias = "storage.tsdb.path", value_name = "FOLDER", default_value = "data")]
-    pub storage_path: PathBuf,
-    /// How long samples are kept, counted from the newest
-    #[arg(long = "storage.retention.time", alias = "storage.tsdb.retention.time", value_name = "DURATION", default_value = "6h", value_parser = model::parse_duration)]
-    pub retention: Duration,
-    /// Series that are held at most; new ones beyond that are refused
-    #[arg(long = "storage.max-series", value_name = "COUNT", default_value_t = 2_000_000)]
-    pub max_series: usize,
-    /// Samples that are held at most (16 bytes each); the oldest go first
-    #[arg(long = "storage.max-samples", value_name = "COUNT", default_value_t = 1 << 28)]
-    pub max_samples: u64,
+    /// Whether /api/v1/admin may delete series, clean tombstones and take snapshots
+    #[arg(long = "web.enable-admin-api")]
+    pub enable_admin: bool,
+    #[command(flatten)]
+    pub storage: StorageArgs,
     /// How long a query may take
     #[arg(long = "query.timeout", value_name = "DURATION", default_value = "2m", value_parser = model::parse_duration)]
     pub query_timeout: Duration,

@@ -1,10 +1,13 @@
-//! The one binary: reads the command line and hands over to a role, the demo, the simulator or the checks.
+//! The one binary: reads the command line and hands over to a role, the demo, the simulator, the checks or
+//! the commands on stores.
 
 mod check;
 mod cli;
 mod demo;
 mod roles;
 mod simulate;
+mod storage;
+mod tsdb;
 
 use std::process::ExitCode;
 
@@ -21,6 +24,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Simulate(args) => simulate::run(args),
         Command::Check(command) => check::run(command),
+        Command::Tsdb(command) => tsdb::run(command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,9 +6,9 @@ use anyhow::{Context, Result, anyhow};
 use model::format_duration;
 use runtime::{init_logging, run_until_stopped};
 use tier::{App, Options, Role};
-use tsdb::HeadOptions;
 
 use crate::cli::{AlertsArgs, TierArgs};
+use crate::storage;
 
 /// How long a process may take to end: HTTP, scrapes, then the queues that they fed.
 const STOP_WITHIN: Duration = Duration::from_secs(30);
@@ -16,7 +16,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(30);
 /// Runs an edge, a cascade or a central.
 pub fn run_tier<R: Role>(listen_address: String, args: TierArgs) -> Result<()> {
     init_logging(args.log.level, args.log.format);
-    let options = tier_options(listen_address, args);
+    let options = tier_options::<R>(listen_address, args)?;
     block_on(async {
         let mut app = App::<R>::build(options).await?;
         app.start()?;
@@ -57,16 +57,16 @@ fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
     result
 }
 
-fn tier_options(listen_address: String, args: TierArgs) -> Options {
-    let flags = [
+fn tier_options<R: Role>(listen_address: String, args: TierArgs) -> Result<Options> {
+    let storage_path = args.storage.folder(R::NAME);
+    let store = args.storage.options(R::SOURCE_LABEL)?;
+    let mut flags = vec![
         ("config.file", args.config_file.as_ref().map(|p| p.display().to_string()).unwrap_or_default()),
         ("web.listen-address", listen_address.clone()),
         ("web.external-url", args.external_url.clone().unwrap_or_default()),
         ("web.max-connections", args.max_connections.to_string()),
-        ("storage.path", args.storage_path.display().to_string()),
-        ("storage.retention.time", format_duration(args.retention)),
-        ("storage.max-series", args.max_series.to_string()),
-        ("storage.max-samples", args.max_samples.to_string()),
+        ("web.enable-admin-api", args.enable_admin.to_string()),
+        ("storage.path", storage_path.display().to_string()),
         ("query.timeout", format_duration(args.query_timeout)),
         ("query.max-concurrency", args.query_concurrency.to_string()),
         ("query.max-samples", args.query_max_samples.to_string()),
@@ -74,16 +74,19 @@ fn tier_options(listen_address: String, args: TierArgs) -> Options {
         ("log.level", args.log.level.to_string()),
         ("log.format", args.log.format.to_string()),
     ];
-    Options {
+    flags.extend(storage::shown(&store));
+    Ok(Options {
         config_file: args.config_file,
         listen_address,
         external_url: args.external_url,
         max_connections: args.max_connections,
-        store: HeadOptions { retention: args.retention, max_series: args.max_series, max_samples: args.max_samples },
+        enable_admin: args.enable_admin,
+        storage_path,
+        store,
         query_timeout: args.query_timeout,
         query_concurrency: args.query_concurrency,
         query_max_samples: args.query_max_samples,
         query_lookback: args.query_lookback,
         flags: flags.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-    }
+    })
 }

@@ -11,8 +11,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("exposition", &["model"]),
     ("remote-write", &["model"]),
     ("relabel", &["model", "config"]),
+    ("disk", &[]),
+    ("segment-log", &["disk"]),
+    ("postings", &["model"]),
+    ("prometheus-block", &["model"]),
     // L2: synchronous engines
-    ("tsdb", &["model"]),
+    ("block", &["model", "disk", "postings"]),
+    ("head", &["model", "postings"]),
+    ("tsdb", &["model", "disk", "segment-log", "postings", "block", "head"]),
     ("promql", &["model"]),
     ("rules", &["model", "config", "promql"]),
     // L3: sockets, timers, tasks
@@ -34,6 +40,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "remote-write",
             "promql",
             "rules",
+            "disk",
             "tsdb",
             "runtime",
             "scrape",
@@ -53,6 +60,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "model",
             "config",
+            "exposition",
+            "disk",
+            "segment-log",
+            "prometheus-block",
+            "block",
             "promql",
             "rules",
             "runtime",
@@ -70,7 +82,22 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Blocks that must stay free of an asynchronous runtime.
-const SYNCHRONOUS: &[&str] = &["model", "config", "exposition", "remote-write", "relabel", "tsdb", "promql", "rules"];
+const SYNCHRONOUS: &[&str] = &[
+    "model",
+    "config",
+    "exposition",
+    "remote-write",
+    "relabel",
+    "disk",
+    "segment-log",
+    "postings",
+    "prometheus-block",
+    "block",
+    "head",
+    "tsdb",
+    "promql",
+    "rules",
+];
 
 /// Normal dependencies of every package of the workspace, by package.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {

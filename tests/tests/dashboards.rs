@@ -7,7 +7,7 @@ use fleet_sim::{Fleet, FleetConfig};
 use runtime::{ServerLimits, Supervisor, bind, serve};
 use serde_json::Value;
 
-use crate::harness::{DEADLINE, Folder, api, query_some, root, start, until};
+use crate::harness::{DEADLINE, Folder, Started, api, query_some, root, start, until};
 
 struct Dashboard {
     name: String,
@@ -77,7 +77,10 @@ fn dashboards_keep_the_conventions() {
 }
 
 /// One region of one metacluster, with the rules of every tier, everything once a second.
-async fn small_fleet(folder: &Folder, supervisor: &Supervisor) -> (edge::App, cascade::App, central::App) {
+async fn small_fleet(
+    folder: &Folder,
+    supervisor: &Supervisor,
+) -> (Started<edge::Edge>, Started<cascade::Cascade>, Started<central::Central>) {
     let fleet = Fleet::new(FleetConfig {
         regions: vec!["region-a".into()],
         metaclusters_per_region: 1,

@@ -9,7 +9,7 @@ use runtime::Supervisor;
 use stand_in::{DingTalk, DingTalkOptions, Sms, SmsOptions, Smtp, SmtpOptions, Webhook};
 
 use crate::harness::{
-    DEADLINE, Folder, api, free_port, query, query_some, start, start_etcd, start_node_exporter, until,
+    DEADLINE, Folder, Started, api, free_port, query, query_some, start, start_etcd, start_node_exporter, until,
 };
 
 const SECRET: &str = "SEC-of-the-robot";
@@ -172,9 +172,9 @@ struct Stack {
     supervisor: Supervisor,
     to: Messengers,
     routers: Vec<alerts::App>,
-    centrals: Vec<central::App>,
-    cascade: cascade::App,
-    edge: edge::App,
+    centrals: Vec<Started<central::Central>>,
+    cascade: Started<cascade::Cascade>,
+    edge: Started<edge::Edge>,
 }
 
 async fn stack(etcd: u16, node: u16) -> Stack {
@@ -205,7 +205,7 @@ async fn stack(etcd: u16, node: u16) -> Stack {
     for _ in 0..2 {
         centrals.push(start::<central::Central>(Some(config.clone())).await);
     }
-    let addresses: Vec<SocketAddr> = centrals.iter().map(central::App::address).collect();
+    let addresses: Vec<SocketAddr> = centrals.iter().map(|central| central.address()).collect();
     let text = format!("global: {{{fast}, external_labels: {{region: region-a}}}}\n{}", write(&addresses));
     let cascade = start::<cascade::Cascade>(Some(folder.write("cascade.yml", &text))).await;
     let text = format!(

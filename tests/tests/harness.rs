@@ -37,12 +37,27 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Starts a tier in this process, on a port of its own.
-pub async fn start<R: Role>(config: Option<PathBuf>) -> App<R> {
-    let options = Options { config_file: config, ..Options::new("127.0.0.1:0") };
+/// A tier in this process, with the folder that it stores in.
+pub struct Started<R> {
+    app: App<R>,
+    _storage: Folder,
+}
+
+impl<R> std::ops::Deref for Started<R> {
+    type Target = App<R>;
+
+    fn deref(&self) -> &App<R> {
+        &self.app
+    }
+}
+
+/// Starts a tier in this process, on a port and in a folder of its own.
+pub async fn start<R: Role>(config: Option<PathBuf>) -> Started<R> {
+    let storage = Folder::new();
+    let options = Options { config_file: config, ..Options::new("127.0.0.1:0", storage.path()) };
     let mut app = App::<R>::build(options).await.unwrap_or_else(|e| panic!("{} does not build: {e}", R::NAME));
     app.start().unwrap_or_else(|e| panic!("{} does not start: {e}", R::NAME));
-    app
+    Started { app, _storage: storage }
 }
 
 /// Tries until `attempt` has something, or fails with its last complaint at the deadline.

@@ -4,7 +4,9 @@
 mod architecture;
 mod dashboards;
 mod demo;
+mod durability;
 mod end_to_end;
 mod harness;
 mod interoperability;
 mod processes;
+mod storage;

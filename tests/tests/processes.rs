@@ -122,6 +122,7 @@ fn role(name: &str, folder: &Folder, port: u16, format: &str, config: &Path) -> 
     let mut command = Command::new(binary());
     command.arg(name).arg(format!("--config.file={}", config.display()));
     command.args([format!("--web.listen-address=127.0.0.1:{port}"), format!("--log.format={format}")]);
+    command.arg(format!("--storage.path={}", folder.path().join("data").display()));
     Process::start(&mut command, &folder.path().join(format!("{name}.log")))
 }
 

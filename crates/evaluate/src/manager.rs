@@ -132,7 +132,10 @@ impl RuleManager {
         }
         if !batch.is_empty() {
             // A marker that is refused belongs to a series that is past the store's bounds: it has ended already.
-            self.inner.shared.sink.append(&batch);
+            if let Err(error) = self.inner.shared.sink.append(&batch) {
+                tracing::warn!(series = batch.rows.len(), %error,
+                    "series of rules that are gone get no end; they end by the lookback window");
+            }
         }
     }
 

@@ -1,6 +1,9 @@
 //! Groups on real timers, and alerts over real sockets.
 
 mod configuration;
+/// The store that the tests of `rules` use.
+#[path = "../../rules/src/memory.rs"]
+mod memory;
 mod notifications;
 mod reloads;
 
@@ -11,13 +14,13 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::post;
 use config::{Document, Problems};
-use model::{Append, Batch, Labels, Sample, TimeRange, TimestampMs};
+use memory::Memory;
+use model::{Append, Batch, Labels, Sample, TimestampMs};
 use parking_lot::Mutex;
 use promql::{Engine, EngineOptions};
 use rules::{Group, GroupDefaults, RuleFile};
 use runtime::{Metrics, ServerLimits, Supervisor};
 use serde_json::Value;
-use tsdb::{Head, HeadOptions};
 
 use crate::EvaluationConfig;
 
@@ -34,14 +37,10 @@ fn engine() -> Arc<Engine> {
     Arc::new(Engine::new(EngineOptions::default()))
 }
 
-fn head() -> Arc<Head> {
-    Arc::new(Head::new(HeadOptions::default(), Arc::new(runtime::now)))
-}
-
-fn put(head: &Head, at: TimestampMs, name: &str, value: f64) {
+fn put(memory: &Memory, at: TimestampMs, name: &str, value: f64) {
     let mut batch = Batch::default();
     batch.push(Labels::from_pairs([("__name__", name)]), Sample { timestamp: at, value });
-    assert_eq!(head.append(&batch).refused, []);
+    assert_eq!(memory.append(&batch).expect("takes samples").refused, []);
 }
 
 fn groups(text: &str) -> Vec<Arc<Group>> {
@@ -89,15 +88,7 @@ fn metric(metrics: &Metrics, series: &str) -> Option<f64> {
     line[series.len()..].trim().parse().ok()
 }
 
-/// What the head holds of one series: `None` for a staleness marker.
-fn values(head: &Head, shown: &str) -> Vec<Option<f64>> {
-    use model::Queryable;
-    let selection = model::Selection { matchers: &[], range: TimeRange::ALL };
-    let mut samples = model::SampleBuffer::default();
-    for series in head.select(&selection).expect("selects") {
-        if series.labels().to_string() == shown {
-            series.read(TimeRange::ALL, &mut samples).expect("reads");
-        }
-    }
-    samples.values.iter().map(|v| (!model::is_stale(*v)).then_some(*v)).collect()
+/// What the store holds of one series: `None` for a staleness marker.
+fn values(memory: &Memory, shown: &str) -> Vec<Option<f64>> {
+    memory.values(shown).into_iter().map(|(_, value)| value).collect()
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use model::{Batch, Labels, MetricMetadata, Row};
+use model::{Labels, MetricMetadata};
 use parking_lot::Mutex;
 use runtime::{HttpClientError, Stop};
 use tokio::sync::Notify;
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config_section::RemoteWriteConfig;
 use crate::delivery::Delivery;
 use crate::families::Families;
+use crate::forwarder::Stored;
 use crate::metrics::ForwardMetrics;
 use crate::outgoing::Outgoing;
 use crate::queue::{Queue, QueueState};
@@ -67,15 +68,21 @@ impl Destination {
         Ok(Sender::new(self.config.clone(), self.config.client.build()?))
     }
 
-    /// Queues what this destination wants of a batch.
-    pub(crate) fn offer<'a>(&self, batch: &Batch, rows: impl Iterator<Item = &'a Row>) {
+    /// Queues what this destination wants of what was stored; `labels` reads those of a row.
+    pub(crate) fn offer(
+        &self,
+        stored: &[Stored],
+        labels: &dyn Fn(usize) -> Option<Labels>,
+        metadata: &[MetricMetadata],
+    ) {
         let excess = {
             let mut outgoing = self.outgoing.lock();
             outgoing.forget_old(Instant::now());
-            self.queue.push(rows.filter_map(|row| outgoing.row(row)), self.config.queue.capacity)
+            let rows = stored.iter().filter_map(|stored| outgoing.row(stored, labels));
+            self.queue.push(rows, self.config.queue.capacity)
         };
-        if self.config.metadata.is_some() && !batch.metadata.is_empty() {
-            self.families.lock().learn(&batch.metadata);
+        if self.config.metadata.is_some() && !metadata.is_empty() {
+            self.families.lock().learn(metadata);
         }
         self.dropped("queue_full", excess);
         self.wake.notify_one();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{Append, AppendReport, Batch, Labels};
+use model::{Append, AppendError, AppendReport, Batch, Commit, Durable, EncodedBatch, Labels, MetricMetadata, Sample};
 use parking_lot::{Mutex, RwLock};
 use runtime::{HttpClientError, Metrics, MetricsError, Supervisor};
 
@@ -10,6 +10,7 @@ use crate::config_section::RemoteWriteConfig;
 use crate::destination::Destination;
 use crate::metrics::ForwardMetrics;
 use crate::sender::Sender;
+use crate::series_key::{SeriesKey, SeriesKeys};
 
 /// A forwarder that cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,7 @@ pub struct Forwarder {
     supervisor: Supervisor,
     metrics: ForwardMetrics,
     destinations: RwLock<Vec<Arc<Destination>>>,
+    keys: SeriesKeys,
     updating: Mutex<()>,
 }
 
@@ -46,6 +48,7 @@ impl Forwarder {
             supervisor: supervisor.group(),
             metrics: ForwardMetrics::new(metrics)?,
             destinations: RwLock::default(),
+            keys: SeriesKeys::default(),
             updating: Mutex::default(),
         })
     }
@@ -92,26 +95,41 @@ impl Forwarder {
         Ok(())
     }
 
-    fn offer(&self, batch: &Batch, report: &AppendReport) {
-        let destinations = self.destinations.read();
-        if destinations.is_empty() {
-            return;
-        }
+    /// Offers what the store took of a batch to every destination. `rows` are all rows of the batch; `labels` reads those
+    /// of one, and is asked for series that a destination does not remember.
+    fn offer(
+        &self,
+        rows: impl Iterator<Item = (SeriesKey, Sample)>,
+        labels: &dyn Fn(usize) -> Option<Labels>,
+        metadata: &[MetricMetadata],
+        report: &AppendReport,
+    ) {
         let mut refused = report.refused.iter().map(|r| r.row).peekable();
-        let stored: Vec<_> = batch
-            .rows
-            .iter()
+        let stored: Vec<Stored> = rows
             .enumerate()
-            .filter(|(i, _)| refused.next_if_eq(i).is_none())
-            .map(|(_, row)| row)
+            .filter(|(row, _)| refused.next_if_eq(row).is_none())
+            .map(|(row, (key, sample))| Stored { key, row, sample })
             .collect();
-        for destination in destinations.iter() {
-            destination.offer(batch, stored.iter().copied());
+        for destination in self.destinations.read().iter() {
+            destination.offer(&stored, labels, metadata);
         }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.destinations.read().is_empty()
     }
 }
 
-/// A store with forwarders behind it: what the store takes goes on to every destination.
+/// A row that the store has taken.
+pub(crate) struct Stored {
+    pub(crate) key: SeriesKey,
+    /// Which row of its batch it was.
+    pub(crate) row: usize,
+    pub(crate) sample: Sample,
+}
+
+/// A store with forwarders behind it: what the store takes goes on to every destination. What it cannot take at the
+/// moment does not: its sender will come again with it.
 pub struct Ingest {
     /// Where samples are stored.
     pub store: Arc<dyn Append>,
@@ -120,9 +138,29 @@ pub struct Ingest {
 }
 
 impl Append for Ingest {
-    fn append(&self, batch: &Batch) -> AppendReport {
-        let report = self.store.append(batch);
-        self.forwarder.offer(batch, &report);
-        report
+    fn append(&self, batch: &Batch) -> Result<AppendReport, AppendError> {
+        let report = self.store.append(batch)?;
+        if !self.forwarder.is_idle() {
+            let rows = batch.rows.iter().map(|row| (self.forwarder.keys.of_labels(&row.labels), row.sample));
+            let labels = |row: usize| batch.rows.get(row).map(|row| row.labels.clone());
+            self.forwarder.offer(rows, &labels, &batch.metadata, &report);
+        }
+        Ok(report)
+    }
+
+    fn append_encoded(&self, batch: &EncodedBatch<'_>) -> Result<AppendReport, AppendError> {
+        let report = self.store.append_encoded(batch)?;
+        if !self.forwarder.is_idle() {
+            let key = self.forwarder.keys.encoded(batch.context);
+            let rows = batch.rows.iter().map(|row| (key(row.labels), row.sample));
+            // What the store took, it could decode.
+            let labels = |row: usize| batch.rows.get(row).and_then(|row| batch.decoder.decode(row.labels).ok());
+            self.forwarder.offer(rows, &labels, batch.metadata, &report);
+        }
+        Ok(report)
+    }
+
+    fn when_durable(&self, commit: Commit, done: Durable) {
+        self.store.when_durable(commit, done);
     }
 }

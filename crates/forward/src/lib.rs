@@ -16,6 +16,7 @@ mod metrics;
 mod outgoing;
 mod queue;
 mod sender;
+mod series_key;
 #[cfg(test)]
 mod tests;
 

@@ -1,10 +1,13 @@
 //! What a series is called on its way out, or that it stays here.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use model::{Labels, LabelsBuilder, Matcher, MetricMetadata, Row};
 use relabel::RelabelRule;
+
+use crate::forwarder::Stored;
+use crate::series_key::{SeriesKey, SeriesMap};
 
 /// A series without samples for this long, or up to twice as long, is forgotten.
 const REMEMBER: Duration = Duration::from_secs(15 * 60);
@@ -14,18 +17,18 @@ const MAX_REMEMBERED: usize = 4_000_000;
 /// What was decided about series.
 #[derive(Default)]
 struct Generation {
-    decided: HashMap<Labels, Option<Labels>>,
+    decided: SeriesMap<Option<Labels>>,
     selected_names: HashSet<String>,
 }
 
 impl Generation {
-    fn remember(&mut self, labels: Labels, out: Option<Labels>) {
+    fn remember(&mut self, series: SeriesKey, out: Option<Labels>) {
         if let Some(name) = out.as_ref().map(Labels::metric_name)
             && !self.selected_names.contains(name)
         {
             self.selected_names.insert(name.to_owned());
         }
-        self.decided.insert(labels, out);
+        self.decided.insert(series, out);
     }
 }
 
@@ -54,20 +57,21 @@ impl Outgoing {
         }
     }
 
-    /// The row as the destination shall see it; `None` where it is not selected.
-    pub(crate) fn row(&mut self, row: &Row) -> Option<Row> {
-        let out = match self.current.decided.get(&row.labels) {
+    /// The row as the destination shall see it; `None` where it is not selected. `labels` reads those of a row, for
+    /// series that are not remembered.
+    pub(crate) fn row(&mut self, stored: &Stored, labels: &dyn Fn(usize) -> Option<Labels>) -> Option<Row> {
+        let out = match self.current.decided.get(&stored.key) {
             Some(out) => out.clone(),
             None => {
-                let (labels, out) = match self.previous.decided.remove_entry(&row.labels) {
+                let out = match self.previous.decided.remove(&stored.key) {
                     Some(known) => known,
-                    None => (row.labels.clone(), self.decide(&row.labels)),
+                    None => self.decide(&labels(stored.row)?),
                 };
-                self.current.remember(labels, out.clone());
+                self.current.remember(stored.key, out.clone());
                 out
             }
         };
-        Some(Row { labels: out?, sample: row.sample })
+        Some(Row { labels: out?, sample: stored.sample })
     }
 
     fn decide(&self, labels: &Labels) -> Option<Labels> {
@@ -96,13 +100,18 @@ impl Outgoing {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
+    use crate::series_key::SeriesKeys;
     use model::{Sample, TimestampMs};
 
     fn sent(outgoing: &mut Outgoing, labels: &[(&str, &str)]) -> Option<String> {
+        static KEYS: LazyLock<SeriesKeys> = LazyLock::new(SeriesKeys::default);
         let labels = Labels::from_pairs(labels.iter().copied());
         let sample = Sample { timestamp: TimestampMs(0), value: 0.0 };
-        outgoing.row(&Row { labels, sample }).map(|r| r.labels.to_string())
+        let stored = Stored { key: KEYS.of_labels(&labels), row: 0, sample };
+        outgoing.row(&stored, &|_| Some(labels.clone())).map(|r| r.labels.to_string())
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A forwarder against an HTTP server that can misbehave.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -9,9 +10,11 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use config::Document;
-use model::{Append, AppendReport, Batch, Labels, Refusal, RefusalReason, Sample, TimestampMs};
+use model::{
+    Append, AppendError, AppendReport, Batch, Commit, Durable, Labels, Refusal, RefusalReason, Sample, TimestampMs,
+};
 use parking_lot::Mutex;
-use remote_write::{DecodeLimits, decode};
+use remote_write::{DecodeLimits, LabelDecoder, Scratch, decode_rows};
 use runtime::{Metrics, ServerLimits, Supervisor, bind, serve};
 
 use crate::{Forwarder, Ingest, RemoteWriteConfig};
@@ -20,6 +23,7 @@ use crate::{Forwarder, Ingest, RemoteWriteConfig};
 #[derive(Clone, Default)]
 struct Peer {
     values: Arc<Mutex<Vec<f64>>>,
+    series: Arc<Mutex<Vec<String>>>,
     statuses: Arc<Mutex<Vec<StatusCode>>>,
     attempts: Arc<Mutex<Vec<Instant>>>,
 }
@@ -28,8 +32,12 @@ async fn accept(State(peer): State<Peer>, body: Bytes) -> (StatusCode, [(&'stati
     let status = peer.statuses.lock().pop().unwrap_or(StatusCode::NO_CONTENT);
     peer.attempts.lock().push(Instant::now());
     if status.is_success() {
-        let decoded = decode(&body, &DecodeLimits::default()).expect("decodes");
-        peer.values.lock().extend(decoded.batch.rows.iter().map(|r| r.sample.value));
+        let (limits, mut scratch) = (DecodeLimits::default(), Scratch::default());
+        let request = decode_rows(&body, &limits, &mut scratch).expect("decodes");
+        let decoder = LabelDecoder::new(limits, Labels::empty());
+        let shown = |labels: &[u8]| decoder.explain(labels).expect("are valid").to_string();
+        peer.series.lock().extend(request.rows.iter().map(|r| shown(r.labels)));
+        peer.values.lock().extend(request.rows.iter().map(|r| r.sample.value));
     }
     // Of a request that it refuses it has stored one sample.
     (status, [("retry-after", "0"), ("x-prometheus-remote-write-samples-written", "1")])
@@ -44,15 +52,28 @@ async fn peer(supervisor: &Supervisor) -> (Peer, String) {
     (peer, url)
 }
 
-/// Takes everything but negative values.
-struct Store;
+/// Takes everything but negative values; or nothing at all.
+#[derive(Default)]
+struct Store {
+    fails: AtomicBool,
+    asked: Mutex<Vec<Commit>>,
+}
 
 impl Append for Store {
-    fn append(&self, batch: &Batch) -> AppendReport {
+    fn append(&self, batch: &Batch) -> Result<AppendReport, AppendError> {
+        if self.fails.load(Ordering::Relaxed) {
+            return Err(AppendError::Unwritable("no space left on purpose".to_owned()));
+        }
         let bad = |(row, r): (usize, &model::Row)| {
             (r.sample.value < 0.0).then_some(Refusal { row, reason: RefusalReason::OutOfBounds })
         };
-        AppendReport { refused: batch.rows.iter().enumerate().filter_map(bad).collect(), ..AppendReport::default() }
+        let refused = batch.rows.iter().enumerate().filter_map(bad).collect();
+        Ok(AppendReport { refused, ..AppendReport::default() })
+    }
+
+    fn when_durable(&self, commit: Commit, done: Durable) {
+        self.asked.lock().push(commit);
+        done(Ok(()));
     }
 }
 
@@ -75,7 +96,24 @@ fn ingest(supervisor: &Supervisor, text: &str) -> (Ingest, Metrics) {
     let metrics = Metrics::new("test").expect("registers");
     let forwarder = Forwarder::new(supervisor, &metrics).expect("builds");
     forwarder.update(&configs(text).expect("is valid"), &Labels::empty()).expect("builds");
-    (Ingest { store: Arc::new(Store), forwarder: Arc::new(forwarder) }, metrics)
+    (Ingest { store: Arc::new(Store::default()), forwarder: Arc::new(forwarder) }, metrics)
+}
+
+fn put(ingest: &Ingest, values: &[f64]) {
+    ingest.append(&batch(values)).expect("takes samples");
+}
+
+/// Appends rows `name{job=...}` with their labels as they come over the wire, under a stamp.
+fn put_encoded(ingest: &Ingest, stamp: &[(&str, &str)], rows: &[(&str, &str, f64)]) -> AppendReport {
+    let mut batch = Batch::default();
+    for (i, (name, job, value)) in rows.iter().enumerate() {
+        let sample = Sample { timestamp: TimestampMs(i as i64), value: *value };
+        batch.push(Labels::from_pairs([("__name__", *name), ("job", *job)]), sample);
+    }
+    let (limits, mut scratch, body) = (DecodeLimits::default(), Scratch::default(), remote_write::encode(&batch));
+    let decoder = LabelDecoder::new(limits, Labels::from_pairs(stamp.iter().copied()));
+    let request = decode_rows(&body, &limits, &mut scratch).expect("decodes");
+    ingest.append_encoded(&request.batch(&decoder)).expect("takes samples")
 }
 
 async fn until(what: &str, condition: impl Fn() -> bool) {
@@ -96,10 +134,66 @@ async fn sends_in_order_through_failures_and_skips_what_was_not_stored() {
         &tasks,
         &format!("[{{url: '{url}', queue_config: {{batch_send_deadline: 5ms, max_samples_per_send: 2}}}}]"),
     );
-    ingest.append(&batch(&[1.0, -1.0, 2.0, 3.0]));
+    put(&ingest, &[1.0, -1.0, 2.0, 3.0]);
     until("delivery", || peer.values.lock().len() == 3).await;
     assert_eq!(*peer.values.lock(), [1.0, 2.0, 3.0]);
     tasks.stop(Duration::from_secs(5)).await;
+    server.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn encoded_rows_are_sent_as_decoded_ones_are() {
+    let (server, tasks) = (Supervisor::new(), Supervisor::new());
+    let (peer, url) = peer(&server).await;
+    let (ingest, _) = ingest(&tasks, &format!("[{{url: '{url}', match: ['up', '{{zone=\"b\"}}']}}]"));
+    // Once with series that are new, once with series that are known; then the same bytes under another stamp.
+    for stamp in [&[("zone", "a")][..], &[("zone", "a")], &[("zone", "b")]] {
+        let rows = [("up", "x", 1.0), ("up", "x", -1.0), ("down", "x", 2.0), ("", "nameless", 3.0), ("up", "y", 4.0)];
+        let refused: Vec<_> = put_encoded(&ingest, stamp, &rows).refused.iter().map(|r| (r.row, r.reason)).collect();
+        assert_eq!(refused, [(1, RefusalReason::OutOfBounds), (3, RefusalReason::InvalidLabels)]);
+    }
+    tasks.stop(Duration::from_secs(5)).await;
+    let series = |job: &str, zone: &str| format!("up{{job=\"{job}\", zone=\"{zone}\"}}");
+    let (x, y) = (series("x", "a"), series("y", "a"));
+    let zone_b = [series("x", "b"), r#"down{job="x", zone="b"}"#.to_owned(), series("y", "b")];
+    assert_eq!(*peer.series.lock(), [&[x.clone(), y.clone(), x, y], &zone_b[..]].concat());
+    assert_eq!(*peer.values.lock(), [1.0, 4.0, 1.0, 4.0, 1.0, 2.0, 4.0]);
+    server.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_reload_decides_anew_about_known_series() {
+    let (server, tasks) = (Supervisor::new(), Supervisor::new());
+    let (peer, url) = peer(&server).await;
+    let section = |more: &str| format!("[{{name: up, url: '{url}', {more}}}]");
+    let (ingest, _) = ingest(&tasks, &section("match: [up]"));
+    let rows = [("up", "x", 1.0), ("down", "x", 2.0)];
+    put_encoded(&ingest, &[], &rows);
+    let relabelled = "match: [down], write_relabel_configs: [{target_label: job, replacement: y}]";
+    let next = configs(&section(relabelled)).expect("is valid");
+    ingest.forwarder.update(&next, &Labels::from_pairs([("zone", "a")])).expect("updates");
+    put_encoded(&ingest, &[], &rows);
+    tasks.stop(Duration::from_secs(5)).await;
+    assert_eq!(*peer.series.lock(), [r#"up{job="x"}"#, r#"down{job="y", zone="a"}"#]);
+    server.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn what_the_store_cannot_take_is_not_sent_and_durability_is_the_stores() {
+    let (server, tasks) = (Supervisor::new(), Supervisor::new());
+    let (peer, url) = peer(&server).await;
+    let (mut ingest, _) = ingest(&tasks, &format!("[{{url: '{url}'}}]"));
+    let store = Arc::new(Store::default());
+    ingest.store = store.clone();
+    store.fails.store(true, Ordering::Relaxed);
+    assert!(matches!(ingest.append(&batch(&[1.0])), Err(AppendError::Unwritable(_))));
+    store.fails.store(false, Ordering::Relaxed);
+    put(&ingest, &[2.0]);
+    let (done, told) = std::sync::mpsc::channel();
+    ingest.when_durable(Commit(7), Box::new(move |result| done.send(result).expect("is heard")));
+    assert_eq!((told.recv(), &*store.asked.lock()), (Ok(Ok(())), &vec![Commit(7)]));
+    tasks.stop(Duration::from_secs(5)).await;
+    assert_eq!(*peer.values.lock(), [2.0]);
     server.stop(Duration::from_secs(5)).await;
 }
 
@@ -110,13 +204,13 @@ async fn a_refusal_is_counted_and_not_repeated() {
     *peer.statuses.lock() = vec![StatusCode::BAD_REQUEST];
     let (ingest, metrics) =
         ingest(&tasks, &format!("[{{name: up, url: '{url}', queue_config: {{batch_send_deadline: 5ms}}}}]"));
-    ingest.append(&batch(&[1.0, 1.5, 1.6]));
+    put(&ingest, &[1.0, 1.5, 1.6]);
     let counted = r#"highwater_forward_samples_dropped_total{destination="up",reason="refused"} 2"#;
     until("the refusal", || String::from_utf8_lossy(&metrics.render()).contains(counted)).await;
     // What the destination says it has stored is sent, not lost.
     let sent = r#"highwater_forward_samples_sent_total{destination="up"} 1"#;
     assert!(String::from_utf8_lossy(&metrics.render()).contains(sent));
-    ingest.append(&batch(&[2.0]));
+    put(&ingest, &[2.0]);
     until("the next delivery", || peer.values.lock().len() == 1).await;
     assert_eq!(*peer.values.lock(), [2.0]);
     tasks.stop(Duration::from_secs(5)).await;
@@ -128,7 +222,7 @@ async fn stopping_sends_what_waits() {
     let (server, tasks) = (Supervisor::new(), Supervisor::new());
     let (peer, url) = peer(&server).await;
     let (ingest, _) = ingest(&tasks, &format!("[{{url: '{url}', queue_config: {{batch_send_deadline: 1h}}}}]"));
-    ingest.append(&batch(&[1.0, 2.0]));
+    put(&ingest, &[1.0, 2.0]);
     tasks.stop(Duration::from_secs(5)).await;
     assert_eq!(*peer.values.lock(), [1.0, 2.0]);
     server.stop(Duration::from_secs(5)).await;
@@ -141,11 +235,11 @@ async fn a_removed_destination_sends_what_waits_and_an_unchanged_one_stays() {
     let queue = "queue_config: {batch_send_deadline: 1h}";
     let kept = format!("{{name: a, url: '{url_a}', {queue}}}");
     let (ingest, _) = ingest(&tasks, &format!("[{kept}, {{name: b, url: '{url_b}', {queue}}}]"));
-    ingest.append(&batch(&[1.0]));
+    put(&ingest, &[1.0]);
     let next = configs(&format!("[{kept}]")).expect("is valid");
     ingest.forwarder.update(&next, &Labels::empty()).expect("updates");
     until("the removed one's delivery", || b.values.lock().len() == 1).await;
-    ingest.append(&batch(&[2.0]));
+    put(&ingest, &[2.0]);
     assert!(a.values.lock().is_empty());
     tasks.stop(Duration::from_secs(5)).await;
     assert_eq!((a.values.lock().clone(), b.values.lock().clone()), (vec![1.0, 2.0], vec![1.0]));
@@ -161,7 +255,7 @@ async fn a_destination_of_a_reload_outlives_what_feeds_it() {
     let feeding = ingest.clone();
     tasks.spawn("feeder", |stop| async move {
         stop.requested().await;
-        feeding.append(&batch(&[1.0]));
+        put(&feeding, &[1.0]);
     });
     let next = configs(&format!("[{{url: '{url}'}}]")).expect("is valid");
     ingest.forwarder.update(&next, &Labels::empty()).expect("updates");
@@ -179,7 +273,7 @@ async fn a_dead_destination_takes_no_time_from_the_others() {
     let dead = format!("http://{}/", silent.local_addr().expect("has an address"));
     let queue = "queue_config: {batch_send_deadline: 1h}";
     let (ingest, _) = ingest(&tasks, &format!("[{{url: '{url}', {queue}}}, {{url: '{dead}', {queue}}}]"));
-    ingest.append(&batch(&[1.0]));
+    put(&ingest, &[1.0]);
     tasks.stop(Duration::from_secs(1)).await;
     assert_eq!(*peer.values.lock(), [1.0]);
     server.stop(Duration::from_secs(5)).await;
@@ -192,12 +286,12 @@ async fn a_changed_destination_stays_in_order_and_in_the_metrics() {
     *peer.statuses.lock() = vec![StatusCode::BAD_GATEWAY];
     let section = |queue: &str| format!("[{{name: up, url: '{url}', queue_config: {{{queue}}}}}]");
     let (ingest, metrics) = ingest(&tasks, &section("batch_send_deadline: 1ms, min_backoff: 1h, max_backoff: 1h"));
-    ingest.append(&batch(&[1.0]));
+    put(&ingest, &[1.0]);
     until("the failure", || peer.attempts.lock().len() == 1).await;
     // What waits for the next try in an hour is the new one's to send, at once.
     let next = configs(&section("batch_send_deadline: 1ms")).expect("is valid");
     ingest.forwarder.update(&next, &Labels::empty()).expect("updates");
-    ingest.append(&batch(&[2.0]));
+    put(&ingest, &[2.0]);
     until("delivery", || peer.values.lock().len() == 2).await;
     assert_eq!(*peer.values.lock(), [1.0, 2.0]);
     let text = String::from_utf8_lossy(&metrics.render()).into_owned();
@@ -213,7 +307,7 @@ async fn a_pause_of_zero_is_no_invitation_to_hammer() {
     *peer.statuses.lock() = vec![StatusCode::TOO_MANY_REQUESTS; 3];
     let queue = "{batch_send_deadline: 1ms, min_backoff: 20ms, max_backoff: 20ms}";
     let (ingest, _) = ingest(&tasks, &format!("[{{url: '{url}', queue_config: {queue}}}]"));
-    ingest.append(&batch(&[1.0]));
+    put(&ingest, &[1.0]);
     until("delivery", || peer.values.lock().len() == 1).await;
     let attempts = peer.attempts.lock().clone();
     assert!(attempts.windows(2).all(|w| w[1] - w[0] >= Duration::from_millis(20)), "{attempts:?}");

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, any, get};
+use axum::routing::{MethodRouter, any, get, post};
 use model::{Labels, Queryable, TimestampMs};
 use promql::Engine;
 use runtime::{CpuPool, Metrics, MetricsError};
@@ -20,8 +20,8 @@ use crate::answer::json_response;
 use crate::cors::{CorsOrigins, cors};
 use crate::error::{ApiError, ErrorKind};
 use crate::metrics::QueryMetrics;
-use crate::sources::{RulesSource, StatusSource, TargetsSource};
-use crate::{federate, page, query, rule_list, series, status, targets};
+use crate::sources::{RulesSource, StatusSource, StoreSource, TargetsSource};
+use crate::{admin, federate, page, query, rule_list, series, status, targets};
 
 /// What a role hands to its API.
 #[derive(Clone)]
@@ -38,6 +38,10 @@ pub struct ApiOptions {
     pub engine: Arc<Engine>,
     /// Where samples are.
     pub storage: Arc<dyn Queryable>,
+    /// The same as an operator sees it.
+    pub store: Arc<dyn StoreSource>,
+    /// Whether `/api/v1/admin` may change what is stored.
+    pub enable_admin: bool,
     /// Where queries run.
     pub pool: CpuPool,
     /// Where query metrics are registered.
@@ -76,6 +80,7 @@ pub fn router(options: ApiOptions) -> Result<Router, MetricsError> {
     let api = Arc::new(Api { options, query_metrics });
     let routes = query_routes()
         .merge(state_routes())
+        .merge(admin_routes())
         .route("/federate", get(federate::federate))
         .route("/", get(page::page))
         .route("/graph", get(page::page))
@@ -116,6 +121,17 @@ fn state_routes() -> Router<Arc<Api>> {
         .route("/api/v1/status/runtimeinfo", get(status::runtime_info))
         .route("/api/v1/status/config", get(status::config))
         .route("/api/v1/status/flags", get(status::flags))
+}
+
+/// What changes the store.
+fn admin_routes() -> Router<Arc<Api>> {
+    fn post_and_put<H: axum::handler::Handler<T, Arc<Api>> + Copy, T: 'static>(handler: H) -> MethodRouter<Arc<Api>> {
+        post(handler).put(handler)
+    }
+    Router::new()
+        .route("/api/v1/admin/tsdb/delete_series", post_and_put(admin::delete_series))
+        .route("/api/v1/admin/tsdb/clean_tombstones", post_and_put(admin::clean_tombstones))
+        .route("/api/v1/admin/tsdb/snapshot", post_and_put(admin::snapshot))
 }
 
 async fn unknown_path(uri: Uri) -> Response {

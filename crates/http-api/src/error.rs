@@ -8,6 +8,7 @@ use runtime::PoolError;
 
 use crate::answer::json_response;
 use crate::json;
+use crate::sources::StoreError;
 
 /// The `errorType` of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub(crate) enum ErrorKind {
     Internal,
     NotFound,
     Unavailable,
+    /// Switched off by the operator.
+    Disabled,
 }
 
 impl ErrorKind {
@@ -30,7 +33,7 @@ impl ErrorKind {
             Self::Timeout => "timeout",
             Self::Internal => "internal",
             Self::NotFound => "not_found",
-            Self::Unavailable => "unavailable",
+            Self::Unavailable | Self::Disabled => "unavailable",
         }
     }
 
@@ -41,7 +44,8 @@ impl ErrorKind {
             // "Client closed request" has no name in the registry; proxies know the number.
             Self::Canceled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             Self::Timeout | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            // Prometheus answers so where its administration is not enabled.
+            Self::Internal | Self::Disabled => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotFound => StatusCode::NOT_FOUND,
         }
     }
@@ -88,6 +92,12 @@ impl ApiError {
 
 impl From<SelectError> for ApiError {
     fn from(error: SelectError) -> Self {
+        Self::new(ErrorKind::Internal, error.to_string())
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
         Self::new(ErrorKind::Internal, error.to_string())
     }
 }

@@ -8,8 +8,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use exposition::Writer;
 use model::{
-    Labels, LabelsBuilder, METRIC_NAME, Matcher, MetricKind, Queryable, Sample, SampleBuffer, Selection, TimeRange,
-    TimestampMs, is_stale,
+    Hints, Labels, LabelsBuilder, METRIC_NAME, Matcher, MetricKind, Queryable, Sample, SampleBuffer, Selection,
+    TimeRange, TimestampMs, is_stale,
 };
 
 use crate::api::{Shared, text_response};
@@ -57,7 +57,7 @@ fn newest(
     let mut families = Families::new();
     let mut buffer = SampleBuffer::default();
     for matchers in selectors {
-        for series in storage.select(&Selection { matchers, range })? {
+        for series in storage.select(&Selection { matchers, range, hints: Hints::default() })? {
             if is_left() {
                 return Err(ApiError::new(crate::error::ErrorKind::Canceled, "the client has left"));
             }

@@ -1,8 +1,8 @@
 //! The Prometheus HTTP API over anything that is [`model::Queryable`]: queries, labels, series, metadata, targets,
-//! rules, alerts and status below `/api/v1`, `/federate`, and a status page at `/`.
+//! rules, alerts, status and administration below `/api/v1`, `/federate`, and a status page at `/`.
 //!
 //! A role hands [`router`] its engine, its store and what it knows of targets, rules and itself ([`TargetsSource`],
-//! [`RulesSource`], [`StatusSource`]), and wraps all its routes with [`HttpMetrics::observe`].
+//! [`RulesSource`], [`StatusSource`], [`StoreSource`]), and wraps all its routes with [`HttpMetrics::observe`].
 //!
 //! Invariants: no request panics; bodies and lists of selectors are bounded; whatever reads the store runs on the
 //! bounded pool and is refused with 503 when too much waits; a client that leaves cancels its query; answers are
@@ -10,6 +10,7 @@
 //!
 //! Non-goals: receiving samples (`receive`), the endpoints every process has (`runtime`), and Prometheus' own pages.
 
+mod admin;
 mod answer;
 mod api;
 mod cors;
@@ -37,6 +38,6 @@ pub use api::{ApiOptions, router};
 pub use cors::{CorsError, CorsOrigins};
 pub use metrics::HttpMetrics;
 pub use sources::{
-    ActiveTarget, Alertmanagers, DroppedTarget, Nothing, RulesSource, RuntimeStatus, StatusSource, StoreStatus,
-    TargetHealth, TargetsSource,
+    ActiveTarget, Alertmanagers, Cardinality, Count, DroppedTarget, Nothing, RulesSource, RuntimeStatus, StatusSource,
+    StoreError, StoreSource, TargetHealth, TargetsSource,
 };

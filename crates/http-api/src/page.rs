@@ -18,7 +18,7 @@ button{font:inherit}ul{columns:2;padding-left:1.2rem}\
 @media(prefers-color-scheme:dark){body{color:#dbe4ee;background:#12181f}a{color:#7cc0f5}}";
 
 /// Relative, so that they hold behind a proxy's prefix too.
-const LINKS: [(&str, &str); 14] = [
+const LINKS: [(&str, &str); 15] = [
     ("api/v1/targets", "targets"),
     ("api/v1/rules", "rules"),
     ("api/v1/alerts", "alerts"),
@@ -29,6 +29,7 @@ const LINKS: [(&str, &str); 14] = [
     ("api/v1/status/config", "configuration"),
     ("api/v1/status/flags", "flags"),
     ("api/v1/status/runtimeinfo", "runtime"),
+    ("api/v1/status/tsdb", "cardinality"),
     ("api/v1/status/buildinfo", "build"),
     ("metrics", "metrics of this process"),
     ("-/healthy", "health"),

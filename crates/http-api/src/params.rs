@@ -1,4 +1,4 @@
-//! A request's parameters: from the query string and, on POST, from a form in the body, which wins.
+//! A request's parameters: from the query string and, on POST and PUT, from a form in the body, which wins.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ impl<S: Send + Sync> FromRequest<S> for Params {
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
         let mut params = Self::default();
-        if parts.method == Method::POST {
+        if matches!(parts.method, Method::POST | Method::PUT) {
             let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
             let media_type = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
             if media_type == FORM_TYPE {
@@ -164,7 +164,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_post_has_a_form() {
+    async fn only_post_and_put_have_a_form() {
+        assert_eq!(read("PUT", "/", FORM_TYPE, "a=1").await.expect("reads").get("a"), "1");
         assert_eq!(read("GET", "/", FORM_TYPE, "a=1").await.expect("reads").get("a"), "");
         assert_eq!(read("POST", "/", "text/plain", "a=1").await.expect("reads").get("a"), "");
         let error = read("POST", "/", "multipart/form-data; boundary=x", "").await.expect_err("is refused");

@@ -98,7 +98,7 @@ impl Filter {
 }
 
 /// Booleans as Go reads them; empty is false.
-fn boolean(params: &Params, name: &str) -> Result<bool, ApiError> {
+pub(crate) fn boolean(params: &Params, name: &str) -> Result<bool, ApiError> {
     match params.get(name) {
         "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{Labels, TimestampMs};
+use model::{Labels, Matcher, TimeRange, TimestampMs};
 use rules::status::GroupStatus;
 use serde::Serialize;
 
@@ -103,17 +103,6 @@ pub struct RuntimeStatus {
     pub corruptions: u64,
 }
 
-/// What a store knows of itself without a scan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StoreStatus {
-    /// Chunks held in memory.
-    pub chunks: u64,
-    /// Time of the oldest sample in memory.
-    pub min_time: TimestampMs,
-    /// Time of the newest sample in memory.
-    pub max_time: TimestampMs,
-}
-
 /// Who knows the process.
 pub trait StatusSource: Send + Sync {
     /// The configuration in force, as YAML. Its secrets are taken out before it is shown.
@@ -122,10 +111,61 @@ pub trait StatusSource: Send + Sync {
     fn flags(&self) -> Vec<(String, String)>;
     /// Reloads, retention.
     fn runtime(&self) -> RuntimeStatus;
-    /// The store; `None` where the role's store cannot say, which answers 404.
-    fn store(&self) -> Option<StoreStatus> {
-        None
-    }
+}
+
+/// A name and how often it occurs, or how large it is.
+pub type Count = (String, u64);
+
+/// The shape of what a store holds in memory; lists begin with the largest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cardinality {
+    /// Series.
+    pub series: u64,
+    /// Pairs of label name and value.
+    pub label_pairs: u64,
+    /// Chunks of samples.
+    pub chunks: u64,
+    /// Time of the oldest sample.
+    pub min_time: TimestampMs,
+    /// Time of the newest sample.
+    pub max_time: TimestampMs,
+    /// Metric names by their series.
+    pub series_by_metric: Vec<Count>,
+    /// Label names by their values.
+    pub values_by_label: Vec<Count>,
+    /// Label names by the bytes of their values.
+    pub bytes_by_label: Vec<Count>,
+    /// Pairs, as `name=value`, by their series.
+    pub series_by_pair: Vec<Count>,
+}
+
+/// Why a store did not do what it was asked to; what the operator should do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct StoreError(pub String);
+
+/// The store behind the API, as an operator sees it. All of this may take its time; it runs on the pool.
+pub trait StoreSource: Send + Sync {
+    /// What it holds; at most `limit` entries in each list.
+    fn cardinality(&self, limit: usize) -> Cardinality;
+
+    /// Makes samples invisible: those within `range` of series that satisfy any of the matcher lists.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    fn delete_series(&self, any_of: &[Vec<Matcher>], range: TimeRange) -> Result<(), StoreError>;
+
+    /// Takes deleted samples out of the files.
+    ///
+    /// # Errors
+    /// When blocks cannot be written again.
+    fn clean_tombstones(&self) -> Result<(), StoreError>;
+
+    /// Copies everything that is stored into a folder of that name below the store's `snapshots`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn snapshot(&self, name: &str) -> Result<(), StoreError>;
 }
 
 /// A source for roles that neither scrape nor evaluate rules.

@@ -1,18 +1,18 @@
 //! `status/{buildinfo,runtimeinfo,config,flags,tsdb}`.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use model::{Labels, TimeRange, TimestampMs};
+use model::TimestampMs;
 use serde::Serialize;
 
 use crate::answer::{Answer, json_response};
 use crate::api::{Answered, Shared};
-use crate::error::{ApiError, ErrorKind};
+use crate::error::ApiError;
 use crate::params::Params;
 use crate::redact::redacted_yaml;
-use crate::sources::StoreStatus;
+use crate::sources::{Cardinality, Count};
 use crate::time::{rfc3339, serialize_moment};
 
 /// The Prometheus whose API this is. Grafana and others choose by it what they may ask for.
@@ -111,15 +111,8 @@ pub(crate) async fn tsdb(State(api): Shared, params: Params) -> Answered {
             _ => return Err(ApiError::parameter("limit", "limit must be a positive number")),
         },
     };
-    let Some(store) = api.options.status.store() else {
-        return Err(ApiError::new(ErrorKind::NotFound, "this role's store does not report statistics"));
-    };
-    let storage = api.options.storage.clone();
-    api.compute_json(move || {
-        let series = storage.series(&[], TimeRange::ALL)?;
-        Answer::of(&Cardinality::of(&series).report(store, top))
-    })
-    .await
+    let store = api.options.store.clone();
+    api.compute_json(move || Answer::of(&TsdbStatus::of(store.cardinality(top)))).await
 }
 
 #[derive(Serialize)]
@@ -148,61 +141,21 @@ struct TsdbStatus {
     series_count_by_label_value_pair: Vec<Entry>,
 }
 
-/// How often names and values occur among series.
-#[derive(Default)]
-struct Cardinality<'a> {
-    series: u64,
-    by_metric: HashMap<&'a str, u64>,
-    by_pair: HashMap<(&'a str, &'a str), u64>,
-    values: HashMap<&'a str, HashSet<&'a str>>,
-}
-
-impl<'a> Cardinality<'a> {
-    fn of(series: &'a [Labels]) -> Self {
-        let mut counts = Self { series: series.len() as u64, ..Self::default() };
-        for labels in series {
-            *counts.by_metric.entry(labels.metric_name()).or_default() += 1;
-            for (name, value) in labels.iter() {
-                *counts.by_pair.entry((name, value)).or_default() += 1;
-                counts.values.entry(name).or_default().insert(value);
-            }
-        }
-        counts
-    }
-
-    fn report(&self, store: StoreStatus, top: usize) -> TsdbStatus {
-        let bytes = |values: &HashSet<&str>| values.iter().map(|v| v.len() as u64).sum();
-        TsdbStatus {
+impl TsdbStatus {
+    fn of(store: Cardinality) -> Self {
+        let entries = |counts: Vec<Count>| counts.into_iter().map(|(name, value)| Entry { name, value }).collect();
+        Self {
             head_stats: HeadStats {
-                num_series: self.series,
-                num_label_pairs: self.by_pair.len() as u64,
+                num_series: store.series,
+                num_label_pairs: store.label_pairs,
                 chunk_count: store.chunks,
                 min_time: store.min_time.0,
                 max_time: store.max_time.0,
             },
-            series_count_by_metric_name: largest(self.by_metric.iter().map(|(n, c)| (n, *c)), top, |n| (*n).to_owned()),
-            label_value_count_by_label_name: largest(self.values.iter().map(|(n, v)| (n, v.len() as u64)), top, |n| {
-                (*n).to_owned()
-            }),
-            memory_in_bytes_by_label_name: largest(self.values.iter().map(|(n, v)| (n, bytes(v))), top, |n| {
-                (*n).to_owned()
-            }),
-            series_count_by_label_value_pair: largest(
-                self.by_pair.iter().map(|(p, c)| (p, *c)),
-                top,
-                |(name, value)| format!("{name}={value}"),
-            ),
+            series_count_by_metric_name: entries(store.series_by_metric),
+            label_value_count_by_label_name: entries(store.values_by_label),
+            memory_in_bytes_by_label_name: entries(store.bytes_by_label),
+            series_count_by_label_value_pair: entries(store.series_by_pair),
         }
     }
-}
-
-/// The `top` largest counts, equal ones by name.
-fn largest<'k, K: Ord + 'k>(
-    counts: impl Iterator<Item = (&'k K, u64)>,
-    top: usize,
-    show: impl Fn(&K) -> String,
-) -> Vec<Entry> {
-    let mut counts: Vec<_> = counts.collect();
-    counts.sort_unstable_by(|(a, n), (b, m)| m.cmp(n).then_with(|| a.cmp(b)));
-    counts.into_iter().take(top).map(|(key, value)| Entry { name: show(key), value }).collect()
 }

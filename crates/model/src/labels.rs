@@ -105,6 +105,12 @@ impl Labels {
         self.0.is_empty()
     }
 
+    /// The set in the encoding that it has in this process: equal bytes are equal sets. Nothing else is promised of them.
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
     /// Bytes of heap that one copy of the set occupies.
     pub fn size_bytes(&self) -> usize {
         self.0.len() + 2 * size_of::<usize>()

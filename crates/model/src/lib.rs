@@ -15,11 +15,14 @@ mod sample;
 mod size;
 mod storage;
 
-pub use batch::{Append, AppendReport, Batch, Refusal, RefusalReason, Row};
+pub use batch::{
+    Append, AppendError, AppendReport, Batch, Commit, DecodeLabels, Durable, EncodedBatch, EncodedRow, Refusal,
+    RefusalReason, Row,
+};
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use labels::{BUCKET_LABEL, Labels, LabelsBuilder, METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
 pub use matcher::{MatchOp, Matcher, MatcherError, matches_all};
 pub use metadata::{MetricKind, MetricMetadata};
 pub use sample::{STALE_NAN_BITS, Sample, TimestampMs, is_stale, stale_nan};
 pub use size::{SizeError, format_bytes, parse_bytes};
-pub use storage::{Queryable, SampleBuffer, SelectError, Selection, StoredSeries, TimeRange};
+pub use storage::{Column, Hints, Queryable, SampleBuffer, SelectError, Selection, StoredSeries, TimeRange};

@@ -1,10 +1,14 @@
 //! Label matchers: `=`, `!=`, `=~`, `!~`.
 
-use std::fmt;
+mod expand;
+mod pattern;
 
-use regex::Regex;
+use std::fmt;
+use std::sync::Arc;
 
 use crate::Labels;
+
+use pattern::Pattern;
 
 /// How a matcher compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,7 +51,8 @@ pub struct Matcher {
     name: String,
     op: MatchOp,
     value: String,
-    regex: Option<Regex>,
+    pattern: Option<Arc<Pattern>>,
+    matches_empty: bool,
 }
 
 impl Matcher {
@@ -57,16 +62,19 @@ impl Matcher {
     /// When `op` is a regular expression and `value` is not one, or is larger than the regex library's limit.
     pub fn new(op: MatchOp, name: impl Into<String>, value: impl Into<String>) -> Result<Self, MatcherError> {
         let value = value.into();
-        let regex = match op {
+        let pattern = match op {
             MatchOp::Equal | MatchOp::NotEqual => None,
-            MatchOp::Regex | MatchOp::NotRegex => Some(anchored(&value)?),
+            MatchOp::Regex | MatchOp::NotRegex => Some(Arc::new(Pattern::new(&value)?)),
         };
-        Ok(Self { name: name.into(), op, value, regex })
+        let mut matcher = Self { name: name.into(), op, value, pattern, matches_empty: false };
+        matcher.matches_empty = matcher.matches("");
+        Ok(matcher)
     }
 
     /// The matcher `name="value"`.
     pub fn equal(name: impl Into<String>, value: impl Into<String>) -> Self {
-        Self { name: name.into(), op: MatchOp::Equal, value: value.into(), regex: None }
+        let value = value.into();
+        Self { name: name.into(), op: MatchOp::Equal, matches_empty: value.is_empty(), value, pattern: None }
     }
 
     /// The label it looks at.
@@ -86,12 +94,42 @@ impl Matcher {
 
     /// Whether a label value (empty where the label is missing) satisfies it.
     pub fn matches(&self, value: &str) -> bool {
-        match (self.op, &self.regex) {
-            (MatchOp::Equal, _) => self.value == value,
-            (MatchOp::NotEqual, _) => self.value != value,
-            (MatchOp::Regex, regex) => regex.as_ref().is_some_and(|r| r.is_match(value)),
-            (MatchOp::NotRegex, regex) => !regex.as_ref().is_some_and(|r| r.is_match(value)),
-        }
+        let taken = match &self.pattern {
+            None => self.value == value,
+            Some(pattern) => pattern.is_match(value),
+        };
+        taken != self.is_negated()
+    }
+
+    /// Whether it is satisfied by a series without the label.
+    pub fn matches_empty(&self) -> bool {
+        self.matches_empty
+    }
+
+    /// True for `!=` and `!~`.
+    pub fn is_negated(&self) -> bool {
+        matches!(self.op, MatchOp::NotEqual | MatchOp::NotRegex)
+    }
+
+    /// True for `=~` and `!~`.
+    pub fn is_regex(&self) -> bool {
+        self.pattern.is_some()
+    }
+
+    /// All values that the comparison picks (before a negation), sorted, where they can be listed: one for `=` and `!=`,
+    /// and those of a regular expression that is nothing but a list of words.
+    pub fn literals(&self) -> Option<&[String]> {
+        self.pattern.as_ref().map_or(Some(std::slice::from_ref(&self.value)), |pattern| pattern.literals())
+    }
+
+    /// What every value that the comparison picks (before a negation) begins with.
+    pub fn prefix(&self) -> &str {
+        self.pattern.as_ref().map_or(&self.value, |pattern| pattern.prefix())
+    }
+
+    /// Whether the comparison (before a negation) is known to pick every value but perhaps the empty one, as `.*` and `.+`.
+    pub fn matches_all_non_empty(&self) -> bool {
+        self.pattern.as_ref().is_some_and(|pattern| pattern.takes_all_non_empty())
     }
 
     /// Whether a series satisfies it.
@@ -103,19 +141,6 @@ impl Matcher {
 /// Whether a series satisfies every matcher.
 pub fn matches_all(matchers: &[Matcher], labels: &Labels) -> bool {
     matchers.iter().all(|m| m.matches_labels(labels))
-}
-
-/// Compiles `pattern` as Prometheus does: anchored at both ends, `.` matches newlines too.
-fn anchored(pattern: &str) -> Result<Regex, MatcherError> {
-    // Compiled alone first: "a)(b" would otherwise become valid inside the group that anchors it.
-    let compile = |p: &str| {
-        Regex::new(p).map_err(|e| MatcherError {
-            pattern: pattern.to_owned(),
-            reason: e.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
-        })
-    };
-    compile(pattern)?;
-    compile(&format!("^(?s:{pattern})$"))
 }
 
 impl PartialEq for Matcher {

@@ -16,6 +16,37 @@ impl TimeRange {
     pub const ALL: Self = Self { start: TimestampMs::MIN, end: TimestampMs::MAX };
 }
 
+/// Which of the values a rollup keeps per window stands for the samples of that window. Raw samples have only themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Column {
+    /// The last sample, with the resets of counters inside the window made up for: instants, `rate`, `increase`, `last`.
+    #[default]
+    Last,
+    /// How many samples there were.
+    Count,
+    /// Their sum.
+    Sum,
+    /// The smallest.
+    Min,
+    /// The largest.
+    Max,
+    /// Sum divided by count.
+    Average,
+}
+
+/// What the reader is going to do with the samples. A store may use it to read less, never to answer something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Hints {
+    /// Milliseconds between two evaluations; 0 for a single one.
+    pub step_ms: i64,
+    /// Milliseconds of the range or lookback that each evaluation looks at; 0 when unknown.
+    pub window_ms: i64,
+    /// What to return where only rollups are read.
+    pub column: Column,
+    /// Whether rollups may be read at all: only when the reader knows what to do with `column`.
+    pub rollups: bool,
+}
+
 /// Which series, over which time.
 #[derive(Debug, Clone)]
 pub struct Selection<'a> {
@@ -23,6 +54,8 @@ pub struct Selection<'a> {
     pub matchers: &'a [Matcher],
     /// Only series with a sample in here need to be returned (more may be).
     pub range: TimeRange,
+    /// What for.
+    pub hints: Hints,
 }
 
 /// A read that failed.
@@ -70,7 +103,7 @@ impl SampleBuffer {
 
 /// One selected series, its samples still in the store.
 pub trait StoredSeries: Send + Sync {
-    /// Its labels.
+    /// Its labels. The first call may have to build them; a reader that needs none does not ask.
     fn labels(&self) -> &Labels;
 
     /// Adds its samples within `range` to the end of `into`.
@@ -78,6 +111,15 @@ pub trait StoredSeries: Send + Sync {
     /// # Errors
     /// When stored data cannot be read.
     fn read(&self, range: TimeRange, into: &mut SampleBuffer) -> Result<(), SelectError>;
+
+    /// Adds at least the newest of its samples within `range`, as the last one. A store that knows it without reading the
+    /// others overrides this: most of what dashboards and alerts ask for is "now".
+    ///
+    /// # Errors
+    /// As [`StoredSeries::read`].
+    fn read_newest(&self, range: TimeRange, into: &mut SampleBuffer) -> Result<(), SelectError> {
+        self.read(range, into)
+    }
 }
 
 /// A store that can be asked. Reads see every sample whose append returned before the read began.

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use model::{Labels, Matcher, Queryable, Sample, SampleBuffer, TimeRange, TimestampMs};
 use moka::sync::Cache;
 
-use crate::eval::{Budget, Evaluation, Notes, Steps, compact, is_absent};
-use crate::plan::{self, Plan, Vector};
+use crate::eval::{Budget, Evaluation, Helpers, Notes, RowLabels, Steps, compact, is_absent};
+use crate::plan::{self, Plan, RangeSource, Vector};
 use crate::{MatrixSeries, PromqlError, QueryResult, Value, ValueType, VectorSample, syntax};
 
 // Longer texts are rarely asked twice and would make the cache's memory unpredictable.
@@ -26,6 +26,8 @@ pub struct EngineOptions {
     pub max_points: usize,
     /// How many parsed queries are kept.
     pub parse_cache_entries: u64,
+    /// How many threads all queries together may start to read many series at once, each beside its own.
+    pub helper_threads: usize,
 }
 
 impl Default for EngineOptions {
@@ -35,6 +37,7 @@ impl Default for EngineOptions {
             max_samples: 50_000_000,
             max_points: 11_000,
             parse_cache_entries: 1024,
+            helper_threads: Helpers::for_this_machine(),
         }
     }
 }
@@ -100,13 +103,15 @@ impl Query {
 pub struct Engine {
     options: EngineOptions,
     parsed: Cache<String, Arc<Query>>,
+    helpers: Helpers,
 }
 
 impl Engine {
     /// An engine with an empty cache.
     pub fn new(options: EngineOptions) -> Self {
         let parsed = Cache::new(options.parse_cache_entries);
-        Self { options, parsed }
+        let helpers = Helpers::new(options.helper_threads);
+        Self { options, parsed, helpers }
     }
 
     /// The limits it was made with.
@@ -141,7 +146,8 @@ impl Engine {
         limits: &QueryLimits,
     ) -> Result<QueryResult, PromqlError> {
         let steps = Steps::once(at.0);
-        let evaluation = self.evaluation(storage, steps, limits)?;
+        let (budget, notes) = (self.budget(limits)?, Mutex::default());
+        let evaluation = self.evaluation(storage, steps, limits, &budget, &notes);
         let value = match &query.plan {
             Plan::String(text) => Value::String { timestamp: at, value: text.clone() },
             Plan::Scalar(scalar) => {
@@ -158,10 +164,13 @@ impl Engine {
                     Ok(())
                 })?;
                 drop(held);
-                sorted(series)
+                if matches!(source, RangeSource::Subquery { .. }) {
+                    series.sort_by(|a, b| a.labels.cmp(&b.labels));
+                }
+                Value::Matrix(series)
             }
         };
-        Ok(finish(evaluation, value))
+        Ok(finish(&budget, notes, value))
     }
 
     /// Evaluates a query at every step of a range.
@@ -178,18 +187,19 @@ impl Engine {
         limits: &QueryLimits,
     ) -> Result<QueryResult, PromqlError> {
         let steps = self.steps(range, step_ms)?;
-        let evaluation = self.evaluation(storage, steps, limits)?;
+        let (budget, notes) = (self.budget(limits)?, Mutex::default());
+        let evaluation = self.evaluation(storage, steps, limits, &budget, &notes);
         let mut series = Vec::new();
         let mut held = evaluation.budget.hold(0)?;
         let mut buffer = SampleBuffer::default();
-        let mut collect = |labels: &Labels, column: &mut [f64]| {
+        let mut collect = |labels: RowLabels<'_>, column: &mut [f64]| {
             compact(column, steps, &mut buffer);
             held.add(buffer.len())?;
             push_series(&mut series, labels, &buffer);
             Ok(())
         };
         match &query.plan {
-            Plan::Scalar(scalar) => collect(&Labels::empty(), &mut evaluation.scalar(scalar, steps)?)?,
+            Plan::Scalar(scalar) => collect((&Labels::empty()).into(), &mut evaluation.scalar(scalar, steps)?)?,
             Plan::Vector(vector) => evaluation.vector(vector, steps, &mut collect)?,
             Plan::String(_) | Plan::Matrix(_) => {
                 let got = query.value_type().documented();
@@ -199,7 +209,10 @@ impl Engine {
             }
         }
         drop(held);
-        Ok(finish(evaluation, sorted(series)))
+        if !matches!(&query.plan, Plan::Vector(vector) if vector.is_in_label_order()) {
+            series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        }
+        Ok(finish(&budget, notes, Value::Matrix(series)))
     }
 
     fn steps(&self, range: TimeRange, step_ms: i64) -> Result<Steps, PromqlError> {
@@ -222,18 +235,24 @@ impl Engine {
         Ok(Steps { start: range.start.0, step: step_ms, count: intervals + 1 })
     }
 
-    fn evaluation<'a>(
-        &self,
-        storage: &'a dyn Queryable,
-        query: Steps,
-        limits: &QueryLimits,
-    ) -> Result<Evaluation<'a>, PromqlError> {
+    fn budget(&self, limits: &QueryLimits) -> Result<Budget, PromqlError> {
         let max_samples = limits.max_samples.map_or(self.options.max_samples, |m| m.min(self.options.max_samples));
         let budget = Budget::new(max_samples, limits.deadline, limits.cancelled.clone());
         budget.check()?;
+        Ok(budget)
+    }
+
+    fn evaluation<'a>(
+        &'a self,
+        storage: &'a dyn Queryable,
+        query: Steps,
+        limits: &QueryLimits,
+        budget: &'a Budget,
+        notes: &'a Mutex<Notes>,
+    ) -> Evaluation<'a> {
         let lookback = limits.lookback.unwrap_or(self.options.lookback);
         let lookback_ms = i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX);
-        Ok(Evaluation { storage, budget, lookback_ms, query, notes: Mutex::new(Notes::default()) })
+        Evaluation { storage, budget, helpers: &self.helpers, lookback_ms, query, notes, rollups: true }
     }
 }
 
@@ -247,29 +266,23 @@ fn instant_vector(
     evaluation.vector(vector, Steps::once(at.0), &mut |labels, column| {
         if let Some(value) = column.first().copied().filter(|v| !is_absent(*v)) {
             held.add(1)?;
-            samples.push(VectorSample { labels: labels.clone(), sample: Sample { timestamp: at, value } });
+            samples.push(VectorSample { labels: labels.build(), sample: Sample { timestamp: at, value } });
         }
         Ok(())
     })?;
-    if !vector.is_ordered() {
+    if !vector.is_ordered() && !vector.is_in_label_order() {
         samples.sort_by(|a, b| a.labels.cmp(&b.labels));
     }
     Ok(samples)
 }
 
-fn push_series(series: &mut Vec<MatrixSeries>, labels: &Labels, samples: &SampleBuffer) {
+fn push_series(series: &mut Vec<MatrixSeries>, labels: RowLabels<'_>, samples: &SampleBuffer) {
     if !samples.is_empty() {
-        series.push(MatrixSeries { labels: labels.clone(), samples: samples.clone() });
+        series.push(MatrixSeries { labels: labels.build(), samples: samples.clone() });
     }
 }
 
-fn sorted(mut series: Vec<MatrixSeries>) -> Value {
-    series.sort_by(|a, b| a.labels.cmp(&b.labels));
-    Value::Matrix(series)
-}
-
-fn finish(evaluation: Evaluation<'_>, value: Value) -> QueryResult {
-    let Evaluation { budget, notes, .. } = evaluation;
+fn finish(budget: &Budget, notes: Mutex<Notes>, value: Value) -> QueryResult {
     let Notes { warnings, infos } = notes.into_inner().unwrap_or_else(PoisonError::into_inner);
     let list = |set: BTreeSet<String>| set.into_iter().collect();
     let (samples_read, peak_samples) = (budget.samples_read(), budget.peak());

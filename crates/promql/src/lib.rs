@@ -6,9 +6,10 @@
 //!
 //! Invariants: no text and no data make it panic; what it does not know it refuses by name
 //! ([`PromqlError::Unsupported`]); a query holds at most `max_samples` samples, and notices a deadline within some
-//! thousand samples.
+//! ten thousand samples; an answer does not depend on how many threads read for it.
 //!
-//! Non-goals: no I/O, no clock, no threads of its own. Time is always a parameter.
+//! Non-goals: no I/O, no clock, no pool of threads: a query that reads many series starts as many helpers as
+//! [`EngineOptions::helper_threads`] leaves it, and ends them. Time is always a parameter.
 
 mod engine;
 mod error;

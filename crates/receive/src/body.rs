@@ -9,6 +9,8 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// Bytes that are set aside for a body that claims to be as large; a larger one grows as it arrives.
+const SET_ASIDE: usize = 256 << 10;
 /// How long a client may take to send a body; senders give up after 30s by default.
 const READ_WITHIN: Duration = Duration::from_secs(60);
 /// How long it may send nothing: connections that idle in the middle of a body must not keep others out.
@@ -49,7 +51,8 @@ impl BodyBudget {
 
     async fn read_all(&self, mut body: Body, limit: usize) -> Result<Held, BodyError> {
         // Copied, since many small chunks would each keep a buffer of their own alive.
-        let mut whole = BytesMut::new();
+        let claimed = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        let mut whole = BytesMut::with_capacity(claimed.min(SET_ASIDE));
         let mut permit: Option<OwnedSemaphorePermit> = None;
         while let Some(frame) = tokio::time::timeout(self.idle, body.frame()).await.map_err(|_| too_slow(self.idle))? {
             // Nobody hears this answer: the connection is broken.

@@ -1,6 +1,5 @@
 //! One request: check its head, decode it, stamp it, store it, answer for each sample.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,18 +9,23 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use model::{Append, Labels, RefusalReason};
+use model::{Append, AppendError, AppendReport, Commit, Labels};
 use parking_lot::RwLock;
-use remote_write::{DecodeLimits, Decoded};
+use remote_write::{DecodeLimits, EncodedRequest, LabelDecoder};
 use runtime::{CpuPool, Metrics, MetricsError, PoolError};
+use tokio::sync::oneshot;
 
 use crate::body::{BodyBudget, BodyError};
 use crate::metrics::ReceiveMetrics;
+use crate::refusals::Refusals;
+use crate::scratches::Scratches;
 
 /// Largest bodies that may be held at once.
 const BODIES_AT_ONCE: usize = 8;
-/// Offenders named in one answer.
-const MAX_NAMED: usize = 3;
+/// Seconds after which a sender should come again when too much is under way, and when the store cannot write: disks
+/// take longer to recover.
+const RETRY_WHEN_BUSY: u64 = 1;
+const RETRY_WHEN_UNAVAILABLE: u64 = 5;
 
 /// Labels set on every received series, over what the sender claims: a cascade's `region`. Shared, so that a reload
 /// can change them.
@@ -63,6 +67,7 @@ struct Receiver {
     pool: CpuPool,
     limits: DecodeLimits,
     budget: BodyBudget,
+    scratches: Scratches,
     metrics: ReceiveMetrics,
 }
 
@@ -73,7 +78,8 @@ struct Receiver {
 pub fn router(options: ReceiverOptions, metrics: &Metrics) -> Result<Router, MetricsError> {
     let ReceiverOptions { sink, stamp, pool, limits } = options;
     let budget = BodyBudget::new(limits.max_decoded_bytes.saturating_mul(BODIES_AT_ONCE));
-    let receiver = Receiver { sink, stamp, pool, limits, budget, metrics: ReceiveMetrics::new(metrics)? };
+    let (scratches, metrics) = (Scratches::default(), ReceiveMetrics::new(metrics)?);
+    let receiver = Receiver { sink, stamp, pool, limits, budget, scratches, metrics };
     Ok(Router::new().route("/api/v1/write", post(write)).with_state(receiver))
 }
 
@@ -97,6 +103,18 @@ impl Outcome {
     fn refused(status: StatusCode, message: impl Into<String>) -> Self {
         Self { status, written: 0, message: message.into() }
     }
+
+    /// The store takes nothing at the moment: senders keep their samples and come again.
+    fn unavailable(error: AppendError) -> Self {
+        Self::refused(StatusCode::SERVICE_UNAVAILABLE, format!("{error}; send this request again later"))
+    }
+}
+
+/// A request that the store has taken, as far as it could.
+struct Stored {
+    outcome: Outcome,
+    /// What must be durable before the sender hears of it.
+    commit: Commit,
 }
 
 impl IntoResponse for Outcome {
@@ -112,9 +130,11 @@ impl IntoResponse for Outcome {
         set("x-prometheus-remote-write-samples-written", self.written);
         set("x-prometheus-remote-write-histograms-written", 0);
         set("x-prometheus-remote-write-exemplars-written", 0);
-        if self.status == StatusCode::TOO_MANY_REQUESTS {
-            set("retry-after", 1);
-        }
+        match self.status {
+            StatusCode::TOO_MANY_REQUESTS => headers.insert(header::RETRY_AFTER, RETRY_WHEN_BUSY.into()),
+            StatusCode::SERVICE_UNAVAILABLE => headers.insert(header::RETRY_AFTER, RETRY_WHEN_UNAVAILABLE.into()),
+            _ => None,
+        };
         response
     }
 }
@@ -127,12 +147,13 @@ async fn receive(receiver: &Receiver, request: Request) -> Result<Outcome, Outco
     let started = Instant::now();
     receiver.metrics.bytes.inc_by(body.bytes.len() as u64);
     let (pool, worker) = (receiver.pool.clone(), receiver.clone());
-    let outcome = pool.run(move || worker.store(&body.bytes)).await.map_err(|e| match e {
+    let Stored { outcome, commit } = pool.run(move || worker.store(&body.bytes)).await.map_err(|e| match e {
         PoolError::Full => {
             Outcome::refused(StatusCode::TOO_MANY_REQUESTS, "too many requests are waiting; send this one again later")
         }
         PoolError::Panicked => Outcome::refused(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()),
-    })?;
+    })??;
+    receiver.durable(commit).await?;
     receiver.metrics.seconds.observe(started.elapsed().as_secs_f64());
     Ok(outcome)
 }
@@ -159,88 +180,49 @@ fn check_head(headers: &HeaderMap) -> Result<(), Outcome> {
 }
 
 impl Receiver {
-    fn store(&self, body: &[u8]) -> Outcome {
-        let mut decoded = match remote_write::decode(body, &self.limits) {
-            Ok(decoded) => decoded,
-            Err(error) => return Outcome::refused(StatusCode::BAD_REQUEST, error.to_string()),
-        };
-        let stamp = self.stamp.get();
-        if !stamp.is_empty() {
-            // Rows of one series follow one another and share their labels.
-            let mut last: Option<(Labels, Labels)> = None;
-            for row in &mut decoded.batch.rows {
-                let stamped = match &last {
-                    Some((from, to)) if *from == row.labels => to.clone(),
-                    _ => row.labels.with_overrides(&stamp),
-                };
-                let before = std::mem::replace(&mut row.labels, stamped.clone());
-                last = Some((before, stamped));
-            }
-        }
-        let report = self.sink.append(&decoded.batch);
-        self.metrics.appended.inc_by(report.appended as u64);
-        self.metrics.duplicates.inc_by(report.duplicates as u64);
-        let mut refusals = Refusals::default();
-        for refusal in &report.refused {
-            let named =
-                decoded.batch.rows.get(refusal.row).map(|row| format!("{} at {} ms", row.labels, row.sample.timestamp));
-            refusals.add(refusal.reason, 1, || format!("{}: {}", refusal.reason, named.unwrap_or_default()));
-        }
-        for invalid in &decoded.invalid {
-            refusals.add(RefusalReason::InvalidLabels, invalid.samples.max(1), || invalid.reason.clone());
-        }
-        for (reason, count) in &refusals.counts {
-            self.metrics.refused.with_label_values(&[reason.as_str()]).inc_by(*count as u64);
-        }
-        let written = report.appended + report.duplicates;
-        self.answer(&decoded, &refusals, written)
+    /// Runs on the pool.
+    fn store(&self, body: &[u8]) -> Result<Stored, Outcome> {
+        let decoder = LabelDecoder::new(self.limits, self.stamp.get());
+        let mut scratch = self.scratches.take();
+        let request = remote_write::decode_rows(body, &self.limits, &mut scratch)
+            .map_err(|error| Outcome::refused(StatusCode::BAD_REQUEST, error.to_string()))?;
+        let report = self.sink.append_encoded(&request.batch(&decoder)).map_err(Outcome::unavailable)?;
+        Ok(Stored { commit: report.commit, outcome: self.outcome(&request, &decoder, &report) })
     }
 
-    fn answer(&self, decoded: &Decoded, refusals: &Refusals, written: usize) -> Outcome {
-        for (kind, count) in [("histogram", decoded.histograms), ("exemplar", decoded.exemplars)] {
+    /// Waits until what was stored is as durable as it was asked to be. No thread is held meanwhile.
+    async fn durable(&self, commit: Commit) -> Result<(), Outcome> {
+        if commit == Commit::default() {
+            return Ok(());
+        }
+        let (done, told) = oneshot::channel();
+        // Nobody listens where the client has hung up.
+        self.sink.when_durable(commit, Box::new(move |result| drop(done.send(result))));
+        told.await.unwrap_or(Err(AppendError::Closed)).map_err(Outcome::unavailable)
+    }
+
+    fn outcome(&self, request: &EncodedRequest<'_>, decoder: &LabelDecoder, report: &AppendReport) -> Outcome {
+        self.metrics.appended.inc_by(report.appended as u64);
+        self.metrics.duplicates.inc_by(report.duplicates as u64);
+        for (kind, count) in [("histogram", request.histograms), ("exemplar", request.exemplars)] {
             if count > 0 {
                 self.metrics.unsupported.with_label_values(&[kind]).inc_by(count as u64);
             }
         }
-        let mut message = refusals.message();
-        if decoded.histograms > 0 {
+        let refusals = Refusals::of(report, &request.rows, decoder);
+        for (reason, count) in refusals.counts() {
+            self.metrics.refused.with_label_values(&[reason.as_str()]).inc_by(count as u64);
+        }
+        let written = report.appended + report.duplicates;
+        let mut message = refusals.to_string();
+        if request.histograms > 0 {
             let _ =
-                write!(message, "{} native histograms were not stored: they are not supported yet", decoded.histograms);
+                write!(message, "{} native histograms were not stored: they are not supported yet", request.histograms);
         }
         if message.is_empty() {
             return Outcome { status: StatusCode::NO_CONTENT, written, message };
         }
         tracing::debug!(written, problem = %message.replace('\n', "; "), "a remote-write request was stored in part");
         Outcome { status: StatusCode::BAD_REQUEST, written, message }
-    }
-}
-
-/// What was not stored: counts by reason, and the first offenders by name.
-#[derive(Default)]
-struct Refusals {
-    counts: BTreeMap<RefusalReason, usize>,
-    named: Vec<String>,
-}
-
-impl Refusals {
-    fn add(&mut self, reason: RefusalReason, samples: usize, describe: impl FnOnce() -> String) {
-        *self.counts.entry(reason).or_default() += samples;
-        if self.named.len() < MAX_NAMED {
-            self.named.push(describe());
-        }
-    }
-
-    fn message(&self) -> String {
-        let total: usize = self.counts.values().sum();
-        if total == 0 {
-            return String::new();
-        }
-        let counts: Vec<String> = self.counts.iter().map(|(reason, n)| format!("{}={n}", reason.as_str())).collect();
-        format!(
-            "{total} {} not stored ({}), every other sample was; for example:\n{}\n",
-            if total == 1 { "sample was" } else { "samples were" },
-            counts.join(", "),
-            self.named.join("\n")
-        )
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt;
-use model::{Append, AppendReport, Batch, Labels, Refusal, RefusalReason, Sample, TimestampMs};
+use model::{
+    Append, AppendError, AppendReport, Batch, Commit, Durable, Labels, Refusal, RefusalReason, Sample, TimestampMs,
+};
 use parking_lot::Mutex;
 use remote_write::DecodeLimits;
 use runtime::{CpuPool, Metrics};
@@ -13,18 +15,35 @@ use tower::ServiceExt;
 
 use crate::{ReceiverOptions, Stamp, router};
 
-/// Keeps what it gets; refuses negative values.
+/// Keeps what it gets; values below zero are refused, each number for another reason.
 #[derive(Default)]
-struct Sink(Mutex<Vec<Batch>>);
+struct Sink {
+    stored: Mutex<Vec<Batch>>,
+    fails: Option<AppendError>,
+    /// Where appends end; zero is durable at once.
+    commit: Commit,
+    waiting: Mutex<Vec<(Commit, Durable)>>,
+    waits: tokio::sync::Notify,
+}
 
 impl Append for Sink {
-    fn append(&self, batch: &Batch) -> AppendReport {
+    fn append(&self, batch: &Batch) -> Result<AppendReport, AppendError> {
+        if let Some(error) = &self.fails {
+            return Err(error.clone());
+        }
         let bad = |(row, r): (usize, &model::Row)| {
-            (r.sample.value < 0.0).then_some(Refusal { row, reason: RefusalReason::OutOfBounds })
+            let reason = RefusalReason::ALL.get((-r.sample.value) as usize)?;
+            (r.sample.value < 0.0).then_some(Refusal { row, reason: *reason })
         };
         let refused: Vec<Refusal> = batch.rows.iter().enumerate().filter_map(bad).collect();
-        self.0.lock().push(batch.clone());
-        AppendReport { appended: batch.rows.len() - refused.len(), duplicates: 0, refused }
+        self.stored.lock().push(batch.clone());
+        let appended = batch.rows.len() - refused.len();
+        Ok(AppendReport { appended, duplicates: 0, refused, commit: self.commit })
+    }
+
+    fn when_durable(&self, commit: Commit, done: Durable) {
+        self.waiting.lock().push((commit, done));
+        self.waits.notify_one();
     }
 }
 
@@ -39,7 +58,14 @@ fn batch(values: &[f64]) -> Batch {
     out
 }
 
-async fn send(sink: Arc<Sink>, stamp: Labels, head: &[(&str, &str)], body: Vec<u8>) -> (StatusCode, String, String) {
+struct Answer {
+    status: StatusCode,
+    written: String,
+    retry_after: Option<String>,
+    text: String,
+}
+
+async fn answer(sink: Arc<Sink>, stamp: Labels, head: &[(&str, &str)], body: Vec<u8>) -> Answer {
     let metrics = Metrics::new("test").expect("registers");
     let limits = DecodeLimits { max_decoded_bytes: 10_000, ..DecodeLimits::default() };
     let options = ReceiverOptions { sink, stamp: Stamp::new(stamp), pool: CpuPool::new(1, 1), limits };
@@ -49,10 +75,17 @@ async fn send(sink: Arc<Sink>, stamp: Labels, head: &[(&str, &str)], body: Vec<u
     }
     let request = request.body(Body::from(body)).expect("is a request");
     let response = router(options, &metrics).expect("builds").oneshot(request).await.expect("answers");
-    let status = response.status();
-    let written = response.headers()["x-prometheus-remote-write-samples-written"].to_str().expect("is text").to_owned();
-    let bytes = response.into_body().collect().await.expect("reads").to_bytes();
-    (status, written, String::from_utf8_lossy(&bytes).into_owned())
+    let (head, body) = response.into_parts();
+    let header = |name| head.headers.get(name).map(|v| v.to_str().expect("is text").to_owned());
+    let (status, retry_after) = (head.status, header("retry-after"));
+    let written = header("x-prometheus-remote-write-samples-written").expect("is always there");
+    let bytes = body.collect().await.expect("reads").to_bytes();
+    Answer { status, written, retry_after, text: String::from_utf8_lossy(&bytes).into_owned() }
+}
+
+async fn send(sink: Arc<Sink>, stamp: Labels, head: &[(&str, &str)], body: Vec<u8>) -> (StatusCode, String, String) {
+    let Answer { status, written, text, .. } = answer(sink, stamp, head, body).await;
+    (status, written, text)
 }
 
 type Head = &'static [(&'static str, &'static str)];
@@ -69,18 +102,83 @@ async fn stores_and_stamps() {
     let stamp = Labels::from_pairs([("region", "eu")]);
     let (status, written, _) = send(sink.clone(), stamp, &PROMETHEUS, remote_write::encode(&batch(&[1.0, 2.0]))).await;
     assert_eq!((status, written.as_str()), (StatusCode::NO_CONTENT, "2"));
-    assert!(sink.0.lock()[0].rows.iter().all(|r| r.labels.get("region") == Some("eu")));
+    assert!(sink.stored.lock()[0].rows.iter().all(|r| r.labels.get("region") == Some("eu")));
 }
 
 #[tokio::test]
 async fn a_bad_sample_is_named_and_the_rest_is_kept() {
-    let body = remote_write::encode(&batch(&[1.0, -1.0, 2.0]));
-    let (status, written, text) = send(Arc::default(), Labels::empty(), &PROMETHEUS, body).await;
+    let mut batch = batch(&[1.0, -1.0, 2.0]);
+    batch.push(Labels::from_pairs([("nameless", "x")]), Sample { timestamp: TimestampMs(1), value: 3.0 });
+    let (status, written, text) =
+        send(Arc::default(), Labels::empty(), &PROMETHEUS, remote_write::encode(&batch)).await;
     assert_eq!((status, written.as_str()), (StatusCode::BAD_REQUEST, "2"));
-    assert!(
-        text.contains("1 sample was not stored (out_of_bounds=1)") && text.contains(r#"up{region="claimed"} at 1 ms"#),
-        "{text}"
-    );
+    for want in [
+        "2 samples were not stored (out_of_bounds=1, invalid_labels=1), every other sample was",
+        r#"older than the retention of this store: up{region="claimed"} at 1 ms"#,
+        r#"series {nameless="x"} has no metric name"#,
+    ] {
+        assert!(text.contains(want), "{want}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn over_a_limit_the_metric_is_named_with_its_stamp_however_much_else_is_refused() {
+    let place = |reason| -(RefusalReason::ALL.iter().position(|r| *r == reason).expect("is one of them") as f64);
+    let bounds = place(RefusalReason::OutOfBounds);
+    let values = [bounds, bounds, bounds, bounds, place(RefusalReason::SourceSeriesLimit)];
+    let stamp = Labels::from_pairs([("cluster", "c1")]);
+    let (_, written, text) = send(Arc::default(), stamp, &PROMETHEUS, remote_write::encode(&batch(&values))).await;
+    assert_eq!(written, "0");
+    let named = "its source has as many series as it may; no new ones are accepted: up{cluster=\"c1\"";
+    assert!(text.contains("out_of_bounds=4, source_series_limit=1") && text.contains(named), "{text}");
+    assert_eq!(text.lines().count(), 1 + 3 + 1, "{text}");
+}
+
+#[tokio::test]
+async fn a_huge_label_set_is_not_sent_back_whole() {
+    let mut batch = Batch::default();
+    let labels = Labels::from_pairs([("__name__", "up"), ("huge", &"ü".repeat(4_000))]);
+    batch.push(labels, Sample { timestamp: TimestampMs(1), value: -1.0 });
+    let (status, _, text) = send(Arc::default(), Labels::empty(), &PROMETHEUS, remote_write::encode(&batch)).await;
+    assert!(status == StatusCode::BAD_REQUEST && text.len() < 2_000 && text.contains("üü... at 1 ms"), "{text}");
+}
+
+#[tokio::test]
+async fn senders_keep_their_samples_while_the_store_takes_none() {
+    let full = AppendError::Unwritable("wal/7: No space left on device".to_owned());
+    for (error, says) in [(full, "wal/7: No space left on device"), (AppendError::Closed, "shutting down")] {
+        let sink = Arc::new(Sink { fails: Some(error), ..Sink::default() });
+        let answer = answer(sink, Labels::empty(), &PROMETHEUS, remote_write::encode(&batch(&[1.0]))).await;
+        assert_eq!((answer.status, answer.written.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "0"));
+        assert_eq!(answer.retry_after.as_deref(), Some("5"));
+        assert!(answer.text.contains(says) && answer.text.contains("again later"), "{}", answer.text);
+    }
+}
+
+/// Sends to a store that makes nothing durable by itself; `after` does, or does not.
+async fn durably(values: &[f64], after: impl FnOnce(Durable)) -> Answer {
+    let sink = Arc::new(Sink { commit: Commit(7), ..Sink::default() });
+    let body = remote_write::encode(&batch(values));
+    let asking = tokio::spawn(answer(sink.clone(), Labels::empty(), &PROMETHEUS, body));
+    sink.waits.notified().await;
+    tokio::task::yield_now().await;
+    assert!(!asking.is_finished(), "answered before the samples are durable");
+    let (commit, done) = sink.waiting.lock().pop().expect("is waited for");
+    assert_eq!(commit, Commit(7));
+    after(done);
+    asking.await.expect("answers")
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_before_it_is_durable() {
+    let stored = durably(&[1.0], |done| done(Ok(()))).await;
+    assert_eq!((stored.status, stored.written.as_str()), (StatusCode::NO_CONTENT, "1"));
+    let in_part = durably(&[1.0, -1.0], |done| done(Ok(()))).await;
+    assert_eq!((in_part.status, in_part.written.as_str()), (StatusCode::BAD_REQUEST, "1"));
+    let failed = durably(&[1.0], |done| done(Err(AppendError::Unwritable("read-only".to_owned())))).await;
+    assert_eq!((failed.status, failed.written.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "0"));
+    let gone = durably(&[1.0], drop).await;
+    assert_eq!((gone.status, gone.written.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "0"));
 }
 
 #[tokio::test]

@@ -1,9 +1,13 @@
-//! The body of a request to a batch.
+//! The body of a request to rows whose labels stay as they came. The hottest path there is: one pass, nothing is
+//! allocated once the buffers have grown.
 
-use model::{Batch, Labels, METRIC_NAME, MetricMetadata, Sample, TimestampMs};
-use prost::bytes::Buf;
-use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use std::ops::Range;
 
+use model::{EncodedBatch, EncodedRow, MetricMetadata, Sample, TimestampMs};
+use prost::encoding::WireType;
+
+use crate::label_decoder::LabelDecoder;
+use crate::protobuf::{Field, Reader, fields, key};
 use crate::wire;
 
 /// What a request may ask of the receiver.
@@ -36,8 +40,6 @@ impl Default for DecodeLimits {
 
 /// Families of one request that are kept.
 const MAX_FAMILIES: usize = 100_000;
-/// Invalid series that are described; the samples of others are counted with the last of them.
-const MAX_INVALID: usize = 100;
 
 /// A request that is refused whole. The sender must not send it again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,238 +63,243 @@ pub enum DecodeError {
     Protobuf(String),
 }
 
-impl From<prost::DecodeError> for DecodeError {
-    fn from(error: prost::DecodeError) -> Self {
-        Self::Protobuf(error.to_string())
+impl From<snap::Error> for DecodeError {
+    fn from(error: snap::Error) -> Self {
+        Self::Snappy(error.to_string())
     }
 }
 
-/// A series whose labels nobody can store, with its samples.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvalidSeries {
-    /// What is wrong, the series included.
-    pub reason: String,
-    /// How many samples went with it.
-    pub samples: usize,
+/// The memory that decoding needs, to be used again for the next request.
+#[derive(Default)]
+pub struct Scratch {
+    /// The decompressed message at its front.
+    message: Vec<u8>,
+    /// Labels of series whose label fields do not follow one another.
+    gathered: Vec<u8>,
+    /// Empty between requests.
+    rows: Vec<EncodedRow<'static>>,
 }
 
-/// What a request held.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Decoded {
-    /// Every sample of every valid series, and metadata.
-    pub batch: Batch,
-    /// Series with invalid labels; the first hundred of them.
-    pub invalid: Vec<InvalidSeries>,
+impl Scratch {
+    /// Bytes of heap that it holds.
+    pub fn size_bytes(&self) -> usize {
+        self.message.capacity() + self.gathered.capacity() + self.rows.capacity() * size_of::<EncodedRow<'_>>()
+    }
+}
+
+/// What a request holds. Its rows borrow from the [`Scratch`] it was decoded with.
+pub struct EncodedRequest<'a> {
+    /// Every sample, in the order of the request; labels are not read yet and may be invalid.
+    pub rows: Vec<EncodedRow<'a>>,
+    /// What it says of metric families.
+    pub metadata: Vec<MetricMetadata>,
     /// Native histograms, which are not decoded.
     pub histograms: usize,
     /// Exemplars, which are not decoded.
     pub exemplars: usize,
+    rows_home: &'a mut Vec<EncodedRow<'static>>,
 }
 
-/// Decodes a snappy-compressed `prometheus.WriteRequest`.
+impl EncodedRequest<'_> {
+    /// The request for a store.
+    pub fn batch<'b>(&'b self, decoder: &'b LabelDecoder) -> EncodedBatch<'b> {
+        EncodedBatch { rows: &self.rows, context: decoder.context(), decoder, metadata: &self.metadata }
+    }
+}
+
+impl Drop for EncodedRequest<'_> {
+    /// Gives the memory of the rows back.
+    fn drop(&mut self) {
+        let mut rows = std::mem::take(&mut self.rows);
+        rows.clear();
+        // Collecting in place keeps the allocation and sheds the lifetime; there is nothing left to copy.
+        *self.rows_home = rows.into_iter().map(|row| EncodedRow { labels: &[], ..row }).collect();
+    }
+}
+
+/// Decodes a snappy-compressed `prometheus.WriteRequest`. Labels are only delimited, see [`LabelDecoder`].
 ///
 /// # Errors
-/// When the body is not snappy, not protobuf, or too large. Invalid series are no error: see [`Decoded::invalid`].
-pub fn decode(body: &[u8], limits: &DecodeLimits) -> Result<Decoded, DecodeError> {
-    let bytes = snap::raw::decompress_len(body).map_err(|e| DecodeError::Snappy(e.to_string()))?;
+/// When the body is not snappy, not protobuf, or too large.
+pub fn decode_rows<'a>(
+    body: &[u8],
+    limits: &DecodeLimits,
+    scratch: &'a mut Scratch,
+) -> Result<EncodedRequest<'a>, DecodeError> {
+    let Scratch { message, gathered, rows } = scratch;
+    let length = decompress(body, limits, message)?;
+    gathered.clear();
+    let message: &'a [u8] = message.get(..length).unwrap_or_default();
+    let mut pass =
+        Pass { limits, gathered, rows: std::mem::take(rows), gathers: Vec::new(), histograms: 0, exemplars: 0 };
+    let mut metadata = Vec::new();
+    let mut reader = Reader::new(message);
+    while !reader.is_at_end() {
+        if reader.skip_key(TIMESERIES) {
+            pass.series(reader.bytes()?)?;
+            continue;
+        }
+        match reader.field()? {
+            (wire::TIMESERIES, Field::Bytes(message)) => pass.series(message)?,
+            (wire::METADATA, Field::Bytes(message)) if metadata.len() < MAX_FAMILIES => metadata.push(family(message)?),
+            _ => {}
+        }
+    }
+    let Pass { rows: mut decoded, gathers, gathered, histograms, exemplars, .. } = pass;
+    let gathered: &'a [u8] = gathered;
+    for Gather { rows, labels } in gathers {
+        let labels = gathered.get(labels).unwrap_or_default();
+        decoded.get_mut(rows).unwrap_or_default().iter_mut().for_each(|row| row.labels = labels);
+    }
+    Ok(EncodedRequest { rows: decoded, metadata, histograms, exemplars, rows_home: rows })
+}
+
+/// Fills the front of `message`; returns how much of it.
+fn decompress(body: &[u8], limits: &DecodeLimits, message: &mut Vec<u8>) -> Result<usize, DecodeError> {
+    let bytes = snap::raw::decompress_len(body)?;
     if bytes > limits.max_decoded_bytes {
         return Err(DecodeError::TooLarge { bytes, limit: limits.max_decoded_bytes });
     }
-    let message = snap::raw::Decoder::new().decompress_vec(body).map_err(|e| DecodeError::Snappy(e.to_string()))?;
-    let mut out = Decoded::default();
-    let mut series = Series::default();
-    fields(&message, |field, value| {
-        match (field, value) {
-            (wire::TIMESERIES, Field::Bytes(message)) => {
-                series.decode(message, limits, limits.max_samples.saturating_sub(out.batch.rows.len()))?;
-                series.finish(limits, &mut out);
-            }
-            (wire::METADATA, Field::Bytes(message)) if out.batch.metadata.len() < MAX_FAMILIES => {
-                out.batch.metadata.push(metadata(message)?)
-            }
-            _ => {}
-        }
-        Ok(())
-    })?;
-    Ok(out)
-}
-
-/// A field's content.
-enum Field<'a> {
-    Bytes(&'a [u8]),
-    Varint(u64),
-    Fixed64(u64),
-    Other,
-}
-
-/// Calls `each` for every field of a message. Unknown kinds of fields are skipped, as protobuf asks.
-fn fields<'a>(
-    mut rest: &'a [u8],
-    mut each: impl FnMut(u32, Field<'a>) -> Result<(), DecodeError>,
-) -> Result<(), DecodeError> {
-    while !rest.is_empty() {
-        let (number, wire_type) = decode_key(&mut rest)?;
-        let field = match wire_type {
-            WireType::LengthDelimited => {
-                let length = usize::try_from(decode_varint(&mut rest)?).unwrap_or(usize::MAX);
-                if length > rest.len() {
-                    return Err(DecodeError::Protobuf("a field is longer than the message".to_owned()));
-                }
-                let (bytes, after) = rest.split_at(length);
-                rest = after;
-                Field::Bytes(bytes)
-            }
-            WireType::Varint => Field::Varint(decode_varint(&mut rest)?),
-            WireType::SixtyFourBit if rest.len() >= 8 => Field::Fixed64(rest.get_u64_le()),
-            other => {
-                skip_field(other, number, &mut rest, DecodeContext::default())?;
-                Field::Other
-            }
-        };
-        each(number, field)?;
+    if message.len() < bytes {
+        message.resize(bytes, 0);
     }
-    Ok(())
+    Ok(snap::raw::Decoder::new().decompress(body, message.get_mut(..bytes).unwrap_or_default())?)
 }
 
-/// One series while it is read; its memory serves the next one too.
-#[derive(Default)]
-struct Series<'a> {
-    labels: Vec<(&'a [u8], &'a [u8])>,
-    samples: Vec<Sample>,
+const TIMESERIES: u8 = key(wire::TIMESERIES, WireType::LengthDelimited);
+const LABELS: u8 = key(wire::LABELS, WireType::LengthDelimited);
+const SAMPLES: u8 = key(wire::SAMPLES, WireType::LengthDelimited);
+const VALUE: u8 = key(wire::SAMPLE_VALUE, WireType::SixtyFourBit);
+const TIMESTAMP: u8 = key(wire::SAMPLE_TIMESTAMP, WireType::Varint);
+
+/// Rows whose labels had to be gathered; both ends are known before the buffer may be borrowed.
+struct Gather {
+    rows: Range<usize>,
+    labels: Range<usize>,
+}
+
+/// One request while it is read.
+struct Pass<'a, 's> {
+    limits: &'s DecodeLimits,
+    rows: Vec<EncodedRow<'a>>,
+    gathered: &'a mut Vec<u8>,
+    gathers: Vec<Gather>,
     histograms: usize,
     exemplars: usize,
 }
 
-impl<'a> Series<'a> {
-    fn decode(&mut self, message: &'a [u8], limits: &DecodeLimits, room: usize) -> Result<(), DecodeError> {
-        *self = Self {
-            labels: {
-                self.labels.clear();
-                std::mem::take(&mut self.labels)
-            },
-            samples: {
-                self.samples.clear();
-                std::mem::take(&mut self.samples)
-            },
-            ..Self::default()
-        };
-        fields(message, |field, value| {
-            match (field, value) {
-                // One more than allowed is enough to see that there are too many.
-                (wire::LABELS, Field::Bytes(message)) if self.labels.len() <= limits.max_labels => {
-                    self.labels.push(label(message)?);
+impl<'a> Pass<'a, '_> {
+    /// Adds the samples of one series. Every known sender writes all labels before the first sample; any other order is
+    /// as valid.
+    #[inline]
+    fn series(&mut self, message: &'a [u8]) -> Result<(), DecodeError> {
+        let (first_row, first_gathered) = (self.rows.len(), self.gathered.len());
+        let mut reader = Reader::new(message);
+        let mut labels = 0..0;
+        while !reader.is_at_end() {
+            let start = reader.position();
+            reader.skip_bytes_fields(LABELS)?;
+            if reader.position() > start {
+                self.labels(message, start..reader.position(), &mut labels, first_gathered);
+                continue;
+            }
+            if reader.skip_key(SAMPLES) {
+                self.sample(reader.bytes()?)?;
+                continue;
+            }
+            match reader.field()? {
+                (wire::LABELS, Field::Bytes(_)) => {
+                    self.labels(message, start..reader.position(), &mut labels, first_gathered);
                 }
-                (wire::SAMPLES, Field::Bytes(_)) if self.samples.len() >= room => {
-                    return Err(DecodeError::TooManySamples(limits.max_samples));
-                }
-                (wire::SAMPLES, Field::Bytes(message)) => self.samples.push(sample(message)?),
+                (wire::SAMPLES, Field::Bytes(message)) => self.sample(message)?,
                 (wire::EXEMPLARS, _) => self.exemplars += 1,
                 (wire::HISTOGRAMS, _) => self.histograms += 1,
                 _ => {}
             }
-            Ok(())
-        })
-    }
-
-    fn finish(&self, limits: &DecodeLimits, out: &mut Decoded) {
-        out.histograms += self.histograms;
-        out.exemplars += self.exemplars;
-        match valid_labels(&self.labels, limits) {
-            Ok(labels) => self.samples.iter().for_each(|sample| out.batch.push(labels.clone(), *sample)),
-            Err(reason) => match out.invalid.get_mut(MAX_INVALID - 1) {
-                Some(last) => last.samples = last.samples.saturating_add(self.samples.len()),
-                None => out.invalid.push(InvalidSeries { reason, samples: self.samples.len() }),
-            },
         }
-    }
-}
-
-fn label(message: &[u8]) -> Result<(&[u8], &[u8]), DecodeError> {
-    let (mut name, mut content): (&[u8], &[u8]) = (b"", b"");
-    fields(message, |field, value| {
-        match (field, value) {
-            (wire::NAME, Field::Bytes(bytes)) => name = bytes,
-            (wire::VALUE, Field::Bytes(bytes)) => content = bytes,
-            _ => {}
+        if self.gathered.len() == first_gathered {
+            let labels = message.get(labels).unwrap_or_default();
+            self.rows.iter_mut().skip(first_row).for_each(|row| row.labels = labels);
+        } else if self.rows.len() == first_row {
+            self.gathered.truncate(first_gathered);
+        } else {
+            self.gathers.push(Gather { rows: first_row..self.rows.len(), labels: first_gathered..self.gathered.len() });
         }
         Ok(())
-    })?;
-    Ok((name, content))
+    }
+
+    /// Takes a run of label fields: as part of the message where it is the first or goes on with it, as a copy else.
+    #[inline]
+    fn labels(&mut self, message: &[u8], run: Range<usize>, labels: &mut Range<usize>, first_gathered: usize) {
+        if labels.start == labels.end {
+            *labels = run;
+        } else if labels.end == run.start {
+            labels.end = run.end;
+        } else {
+            if self.gathered.len() == first_gathered {
+                self.gathered.extend_from_slice(message.get(labels.clone()).unwrap_or_default());
+            }
+            self.gathered.extend_from_slice(message.get(run).unwrap_or_default());
+        }
+    }
+
+    #[inline]
+    fn sample(&mut self, message: &[u8]) -> Result<(), DecodeError> {
+        if self.rows.len() >= self.limits.max_samples {
+            return Err(DecodeError::TooManySamples(self.limits.max_samples));
+        }
+        let sample = match usual_sample(message) {
+            Some(sample) => sample,
+            None => any_sample(message)?,
+        };
+        self.rows.push(EncodedRow { labels: &[], sample });
+        Ok(())
+    }
 }
 
-fn sample(message: &[u8]) -> Result<Sample, DecodeError> {
+/// A sample as every known sender writes it: the value, then the timestamp.
+#[inline]
+fn usual_sample(message: &[u8]) -> Option<Sample> {
+    let (head, timestamp) = message.split_first_chunk::<10>()?;
+    let [VALUE, bits @ .., TIMESTAMP] = head else { return None };
+    let value = f64::from_bits(u64::from_le_bytes(*bits));
+    Some(Sample { timestamp: TimestampMs(whole_varint(timestamp)? as i64), value })
+}
+
+/// A number that fills `bytes` to the end.
+#[inline]
+fn whole_varint(bytes: &[u8]) -> Option<u64> {
+    // Six bytes hold every millisecond from 2004 to 2109.
+    if let &[a, b, c, d, e, f] = bytes
+        && a & b & c & d & e >= 0x80
+        && f < 0x80
+    {
+        let part = |byte: u8, place: u32| u64::from(byte & 0x7f) << (7 * place);
+        return Some(part(a, 0) | part(b, 1) | part(c, 2) | part(d, 3) | part(e, 4) | part(f, 5));
+    }
+    let mut rest = Reader::new(bytes);
+    rest.varint().ok().filter(|_| rest.is_at_end())
+}
+
+fn any_sample(message: &[u8]) -> Result<Sample, DecodeError> {
     let mut sample = Sample { timestamp: TimestampMs(0), value: 0.0 };
-    fields(message, |field, value| {
-        match (field, value) {
-            (wire::SAMPLE_VALUE, Field::Fixed64(bits)) => sample.value = f64::from_bits(bits),
-            (wire::SAMPLE_TIMESTAMP, Field::Varint(ms)) => sample.timestamp = TimestampMs(ms as i64),
-            _ => {}
-        }
-        Ok(())
+    fields(message, |number, field| match (number, field) {
+        (wire::SAMPLE_VALUE, Field::Fixed64(bits)) => sample.value = f64::from_bits(bits),
+        (wire::SAMPLE_TIMESTAMP, Field::Varint(ms)) => sample.timestamp = TimestampMs(ms as i64),
+        _ => {}
     })?;
     Ok(sample)
 }
 
-fn metadata(message: &[u8]) -> Result<MetricMetadata, DecodeError> {
+fn family(message: &[u8]) -> Result<MetricMetadata, DecodeError> {
     let mut entry = MetricMetadata::default();
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    fields(message, |field, value| {
-        match (field, value) {
-            (wire::KIND, Field::Varint(number)) => entry.kind = wire::kind_from_wire(number),
-            (wire::FAMILY, Field::Bytes(bytes)) => entry.family = text(bytes),
-            (wire::HELP, Field::Bytes(bytes)) => entry.help = text(bytes),
-            (wire::UNIT, Field::Bytes(bytes)) => entry.unit = text(bytes),
-            _ => {}
-        }
-        Ok(())
+    fields(message, |number, field| match (number, field) {
+        (wire::KIND, Field::Varint(number)) => entry.kind = wire::kind_from_wire(number),
+        (wire::FAMILY, Field::Bytes(bytes)) => entry.family = text(bytes),
+        (wire::HELP, Field::Bytes(bytes)) => entry.help = text(bytes),
+        (wire::UNIT, Field::Bytes(bytes)) => entry.unit = text(bytes),
+        _ => {}
     })?;
     Ok(entry)
-}
-
-/// What Prometheus' receiver demands of labels, and our limits. Unsorted labels are sorted, empty ones dropped.
-fn valid_labels(raw: &[(&[u8], &[u8])], limits: &DecodeLimits) -> Result<Labels, String> {
-    let shown = || {
-        let pairs: Vec<String> = raw.iter().take(8).map(|(n, v)| format!("{}={:?}", brief(n), brief(v))).collect();
-        format!("{{{}}}", pairs.join(", "))
-    };
-    if raw.len() > limits.max_labels {
-        return Err(format!("series {} has more than the {} labels allowed", shown(), limits.max_labels));
-    }
-    let mut pairs = Vec::with_capacity(raw.len());
-    for (name, value) in raw {
-        let (Ok(name), Ok(value)) = (std::str::from_utf8(name), std::str::from_utf8(value)) else {
-            return Err(format!("series {} has a label that is not UTF-8", shown()));
-        };
-        if name.is_empty() {
-            return Err(format!("series {} has a label without a name", shown()));
-        }
-        if name.len() > limits.max_name_bytes || value.len() > limits.max_value_bytes {
-            return Err(format!(
-                "series {} has a label longer than allowed (names {} bytes, values {})",
-                shown(),
-                limits.max_name_bytes,
-                limits.max_value_bytes
-            ));
-        }
-        if !value.is_empty() {
-            pairs.push((name, value));
-        }
-    }
-    if let Some(labels) = Labels::from_sorted(pairs.iter().copied()) {
-        return named(labels).ok_or_else(|| format!("series {} has no metric name", shown()));
-    }
-    pairs.sort_unstable();
-    match Labels::from_sorted(pairs.iter().copied()) {
-        Some(labels) => named(labels).ok_or_else(|| format!("series {} has no metric name", shown())),
-        None => Err(format!("series {} has a label name twice", shown())),
-    }
-}
-
-fn named(labels: Labels) -> Option<Labels> {
-    labels.get(METRIC_NAME).is_some().then_some(labels)
-}
-
-fn brief(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(64)]);
-    text.chars().filter(|c| !c.is_control()).collect()
 }

@@ -85,7 +85,8 @@ fn text_len(field: u32, value: &str) -> usize {
     key_len(field) + encoded_len_varint(value.len() as u64) + value.len()
 }
 
-fn labels(labels: &Labels, out: &mut Vec<u8>) {
+/// The label fields of a series.
+pub(crate) fn labels(labels: &Labels, out: &mut Vec<u8>) {
     for (name, value) in labels.iter() {
         message_head(wire::LABELS, text_len(wire::NAME, name) + text_len(wire::VALUE, value), out);
         text(wire::NAME, name, out);

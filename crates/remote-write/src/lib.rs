@@ -1,20 +1,25 @@
 //! Remote write 1.0 on the wire: `prometheus.WriteRequest` in snappy's block format (Prometheus remote-write
 //! specification 1.0; `prompb/remote.proto` and `prompb/types.proto`). docs/formats/remote-write.md lists every field.
 //!
-//! The messages are written and read field by field with prost's primitives instead of generated structs: a request
-//! repeats every label of every series, and generated structs would allocate twice for each of them.
+//! The messages are written and read field by field instead of through generated structs: a request repeats every label
+//! of every series, and generated structs would allocate twice for each of them. Reading goes further: [`decode_rows`]
+//! only finds where the labels of a series begin and end, and [`LabelDecoder`] reads them when a store asks, which it
+//! does for series that it does not know by these bytes yet.
 //!
-//! Invariants: what a sender claims about sizes is checked before memory is reserved; one malformed series is reported
-//! and the others kept; malformed protobuf refuses the request. Timestamps and value bits survive unchanged.
+//! Invariants: what a sender claims about sizes is checked before memory is reserved; labels nobody can store cost their
+//! own series only; malformed protobuf around them refuses the request. Timestamps and value bits survive unchanged.
 
 mod decode;
 mod encode;
+mod label_decoder;
+mod protobuf;
 #[cfg(test)]
 mod tests;
 mod wire;
 
-pub use decode::{DecodeError, DecodeLimits, Decoded, InvalidSeries, decode};
+pub use decode::{DecodeError, DecodeLimits, EncodedRequest, Scratch, decode_rows};
 pub use encode::{Encoder, encode};
+pub use label_decoder::LabelDecoder;
 
 /// `Content-Type` of a 1.0 request.
 pub const CONTENT_TYPE: &str = "application/x-protobuf";

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use model::{Append, Labels, Queryable, RefusalReason, TimestampMs};
+use model::{Append, AppendError, Labels, Queryable, RefusalReason, TimestampMs};
 use promql::{Engine, ErrorClass, PromqlError, ValueType};
 
 use crate::AlertToSend;
@@ -65,6 +65,9 @@ pub enum RuleError {
         /// How many there were.
         got: usize,
     },
+    /// Its samples could not be stored.
+    #[error(transparent)]
+    Append(#[from] AppendError),
 }
 
 impl RuleError {
@@ -108,7 +111,8 @@ pub struct GroupState {
 /// What is remembered of one rule.
 #[derive(Debug, Default)]
 pub(crate) struct RuleState {
-    /// The series that the last successful evaluation yielded.
+    /// The series that the last successful evaluation yielded; where it could not be stored, those before it too, since
+    /// their markers are still to be written.
     pub(crate) series: HashSet<Labels>,
     pub(crate) alerts: Alerts,
     /// Alerts whose timers may come from an earlier process are not written before that was looked up: the old series
@@ -175,14 +179,12 @@ impl GroupState {
             Ok(rows) => {
                 state.health = Health::Ok;
                 state.last_error = None;
-                run.write(rows, state, report);
+                if let Err(error) = run.write(rows, state, report) {
+                    state.fail(rule, error.into(), report);
+                }
             }
             // Neither series nor alerts end because a query failed.
-            Err(error) => {
-                state.health = Health::Err;
-                state.last_error = Some(error.to_string());
-                report.failures.push(RuleFailure { rule: rule.name.clone(), error });
-            }
+            Err(error) => state.fail(rule, error, report),
         }
         state.evaluation_time = (context.monotonic)().saturating_duration_since(started);
     }
@@ -203,6 +205,12 @@ impl GroupState {
 }
 
 impl RuleState {
+    fn fail(&mut self, rule: &Rule, error: RuleError, report: &mut Evaluation) {
+        self.health = Health::Err;
+        self.last_error = Some(error.to_string());
+        report.failures.push(RuleFailure { rule: rule.name.clone(), error });
+    }
+
     fn status(&self, rule: &Rule) -> RuleStatus {
         let (name, query, labels) = (rule.name.clone(), rule.query.to_promql(), rule.written_labels());
         let (health, last_error) = (self.health, self.last_error.clone());

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Append, AppendReport, Batch, Labels, Matcher, MetricMetadata, Queryable, Refusal, RefusalReason, SampleBuffer,
-    SelectError, Selection, StoredSeries, TimeRange, matches_all,
+    Append, AppendError, AppendReport, Batch, Labels, Matcher, MetricMetadata, Queryable, Refusal, RefusalReason,
+    SampleBuffer, SelectError, Selection, StoredSeries, TimeRange, matches_all,
 };
 use parking_lot::RwLock;
 
-/// Takes samples in order of time; can be told to fail reads.
+/// Takes samples in order of time; can be told to fail reads, or writes.
 #[derive(Default)]
 pub(crate) struct Memory {
     series: RwLock<BTreeMap<Labels, SampleBuffer>>,
     pub(crate) broken: RwLock<bool>,
+    pub(crate) full: RwLock<bool>,
 }
 
 struct Stored {
@@ -36,7 +37,10 @@ impl StoredSeries for Stored {
 }
 
 impl Append for Memory {
-    fn append(&self, batch: &Batch) -> AppendReport {
+    fn append(&self, batch: &Batch) -> Result<AppendReport, AppendError> {
+        if *self.full.read() {
+            return Err(AppendError::Unwritable("no space left on purpose".to_owned()));
+        }
         let mut report = AppendReport::default();
         let mut series = self.series.write();
         for (row, item) in batch.rows.iter().enumerate() {
@@ -48,7 +52,7 @@ impl Append for Memory {
             samples.push(item.sample.timestamp.0, item.sample.value);
             report.appended += 1;
         }
-        report
+        Ok(report)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{METRIC_NAME, Matcher, SampleBuffer, Selection, TimeRange, TimestampMs, is_stale};
+use model::{Hints, METRIC_NAME, Matcher, SampleBuffer, Selection, TimeRange, TimestampMs, is_stale};
 
 use crate::alert::{ALERT_NAME, ALERTS_FOR_STATE};
 use crate::group::{Context, GroupState, RuleState};
@@ -35,7 +35,8 @@ impl GroupState {
 fn restore_rule(rule: &Rule, state: &mut RuleState, context: &Context<'_>, at: TimestampMs, hold_ms: i64) {
     let matchers = [Matcher::equal(METRIC_NAME, ALERTS_FOR_STATE), Matcher::equal(ALERT_NAME, &rule.name)];
     let range = TimeRange { start: at - OUTAGE_TOLERANCE_MS, end: at };
-    let Ok(found) = context.storage.select(&Selection { matchers: &matchers, range }) else { return };
+    let selection = Selection { matchers: &matchers, range, hints: Hints::default() };
+    let Ok(found) = context.storage.select(&selection) else { return };
     let mut samples = SampleBuffer::default();
     for series in found {
         samples.clear();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use gotmpl::Value as TemplateValue;
-use model::{Batch, Labels, LabelsBuilder, METRIC_NAME, Queryable, Row, Sample, TimestampMs, stale_nan};
+use model::{AppendError, Batch, Labels, LabelsBuilder, METRIC_NAME, Queryable, Row, Sample, TimestampMs, stale_nan};
 use promql::{Engine, Query, QueryLimits, Value, VectorSample};
 
 use crate::Template;
@@ -138,7 +138,12 @@ impl RuleRun<'_> {
     }
 
     /// Appends the rule's samples, and a staleness marker for every series it yielded before and does not yield now.
-    pub(crate) fn write(&self, rows: Vec<Row>, state: &mut RuleState, report: &mut Evaluation) {
+    pub(crate) fn write(
+        &self,
+        rows: Vec<Row>,
+        state: &mut RuleState,
+        report: &mut Evaluation,
+    ) -> Result<(), AppendError> {
         let yielded: HashSet<Labels> = rows.iter().map(|row| row.labels.clone()).collect();
         let mut vanished: Vec<&Labels> = state.series.iter().filter(|labels| !yielded.contains(labels)).collect();
         vanished.sort();
@@ -148,7 +153,14 @@ impl RuleRun<'_> {
             batch.push(labels.clone(), Sample { timestamp: self.data_time(), value: stale_nan() });
         }
         if !batch.is_empty() {
-            let refused = self.context.sink.append(&batch).refused;
+            let refused = match self.context.sink.append(&batch) {
+                Ok(appended) => appended.refused,
+                Err(error) => {
+                    // Some of it may be there all the same: whatever is not yielded next is ended then.
+                    state.series.extend(yielded);
+                    return Err(error);
+                }
+            };
             if let Some(first) = refused.first() {
                 let series = batch.rows.get(first.row).map(|row| &row.labels).cloned().unwrap_or_default();
                 let (count, reason) = (refused.len(), first.reason);
@@ -160,6 +172,7 @@ impl RuleRun<'_> {
             }
         }
         state.series = yielded;
+        Ok(())
     }
 }
 

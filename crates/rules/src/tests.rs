@@ -48,7 +48,7 @@ impl World {
     fn put(&self, at_s: i64, pairs: &[(&str, &str)], value: f64) {
         let mut batch = Batch::default();
         batch.push(Labels::from_pairs(pairs.iter().copied()), Sample { timestamp: TimestampMs(at_s * 1000), value });
-        assert_eq!(self.memory.append(&batch).refused, []);
+        assert_eq!(self.memory.append(&batch).expect("takes samples").refused, []);
     }
 
     fn run(&self, state: &mut GroupState, at_s: i64) -> Evaluation {
@@ -105,6 +105,31 @@ fn what_a_rule_no_longer_yields_ends_with_a_marker() {
         world.run(&mut state, at);
     }
     assert_eq!(world.memory.values("r"), [(60, Some(2.0)), (120, None), (180, Some(3.0))]);
+}
+
+#[test]
+fn a_store_that_cannot_write_fails_the_rule_and_loses_no_end() {
+    let world = World::new();
+    let mut state = GroupState::new(group("- record: r\n  expr: x > 1"), false);
+    let at = |at: i64, job: &str, value: f64| world.put(at, &[("__name__", "x"), ("job", job)], value);
+    at(60, "a", 2.0);
+    world.run(&mut state, 60);
+    // While nothing can be written, a ends and b comes.
+    at(120, "a", 0.0);
+    at(120, "b", 2.0);
+    *world.memory.full.write() = true;
+    let report = world.run(&mut state, 120);
+    *world.memory.full.write() = false;
+    let error = "the store cannot write: no space left on purpose; samples are refused until it can";
+    assert_eq!(report.failures.iter().map(|f| f.error.to_string()).collect::<Vec<_>>(), [error]);
+    let RuleStatus::Recording(rule) = state.status().rules.remove(0) else { panic!("is a recording rule") };
+    assert_eq!((rule.health, rule.last_error.as_deref()), (Health::Err, Some(error)));
+    at(180, "b", 2.0);
+    assert_eq!(world.run(&mut state, 180).failures, []);
+    let RuleStatus::Recording(rule) = state.status().rules.remove(0) else { panic!("is a recording rule") };
+    assert_eq!((rule.health, rule.last_error), (Health::Ok, None));
+    assert_eq!(world.memory.values(r#"r{job="a"}"#), [(60, Some(2.0)), (180, None)]);
+    assert_eq!(world.memory.values(r#"r{job="b"}"#), [(180, Some(2.0))]);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! by a `cache` from raw text to labels that `resolve` fills.
 //!
 //! Invariants: a scrape is all or nothing; whatever was written of a series is ended by a staleness marker when the
-//! series, its target or the scrape goes away, except on shutdown; a target keeps its offset within the interval over
+//! series, its target or the scrape goes away, except on shutdown and while the store takes nothing; a target keeps its offset within the interval over
 //! reloads and restarts; bodies, batches and lists of dropped targets are bounded.
 //!
 //! Non-goals: OpenMetrics, protobuf and service discovery beyond static lists and files.
@@ -26,6 +26,7 @@ mod resolve;
 
 mod manager;
 mod metrics;
+mod outage;
 mod pool;
 mod status;
 mod target_loop;

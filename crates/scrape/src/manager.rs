@@ -10,6 +10,7 @@ use runtime::{CpuPool, HttpClient, HttpClientError, Metrics, MetricsError, Super
 use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics::ScrapeMetrics;
+use crate::outage::Outage;
 use crate::pool::{Command, Pool, PoolSetup, PoolView};
 use crate::scrape_config::ScrapeConfig;
 use crate::status::Targets;
@@ -76,6 +77,7 @@ impl ScrapeManager {
         let shared = Arc::new(Shared {
             sink,
             metrics: ScrapeMetrics::register(metrics)?,
+            outage: Outage::default(),
             cpu: CpuPool::new(concurrency, MAX_WAITING_BODIES),
             seed: options.seed,
         });

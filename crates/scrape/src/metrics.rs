@@ -16,6 +16,7 @@ pub(crate) struct ScrapeMetrics {
     failures: IntCounterVec,
     samples: IntCounter,
     refused: IntCounterVec,
+    lost: IntCounter,
     duplicates: IntCounter,
     over_sample_limit: IntCounter,
     over_body_limit: IntCounter,
@@ -57,6 +58,7 @@ impl ScrapeMetrics {
                 "Samples that the store did not take.",
                 &["reason"],
             )?,
+            lost: metrics.counter("highwater_scrape_samples_lost_total", "Samples lost while the store took none.")?,
             duplicates: metrics.counter(
                 "prometheus_target_scrapes_sample_duplicate_timestamp_total",
                 "Samples left out because the same scrape had one of the same series before.",
@@ -102,6 +104,10 @@ impl ScrapeMetrics {
         for refusal in &report.refused {
             self.refused.with_label_values(&[refusal.reason.as_str()]).inc();
         }
+    }
+
+    pub(crate) fn lost(&self, samples: usize) {
+        self.lost.inc_by(samples as u64);
     }
 
     pub(crate) fn target_limit_exceeded(&self) {

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::fetch::{Fetch, ScrapeError};
 use crate::ingest::{Ingest, Tally};
 use crate::metrics::ScrapeMetrics;
+use crate::outage::Outage;
 use crate::schedule;
 use crate::scrape_config::ScrapeConfig;
 use crate::status::{Health, TargetStatus};
@@ -34,6 +35,7 @@ const REPORTS: [&str; 5] = [
 pub(crate) struct Shared {
     pub(crate) sink: Arc<dyn Append>,
     pub(crate) metrics: ScrapeMetrics,
+    pub(crate) outage: Outage,
     pub(crate) cpu: CpuPool,
     pub(crate) seed: u64,
 }
@@ -239,8 +241,15 @@ impl Scraper {
         self.append(&batch);
     }
 
+    /// As in Prometheus, a target whose samples cannot be stored is healthy: it has answered. Its `up` is lost with the
+    /// rest, so that the gap shows.
     fn append(&mut self, batch: &Batch) {
-        let report = self.shared.sink.append(batch);
+        let appended = self.shared.sink.append(batch);
+        self.shared.outage.tell(appended.as_ref().err());
+        let Ok(report) = appended else {
+            self.shared.metrics.lost(batch.rows.len());
+            return;
+        };
         self.shared.metrics.appended(&report);
         let is_news = self.refusals.is_news(&report);
         let Some(first) = report.refused.first() else { return };

@@ -11,6 +11,9 @@ pub trait Role {
     /// How logs and metrics call it.
     const NAME: &'static str;
 
+    /// The label that tells the sources of its samples apart, for limits per source.
+    const SOURCE_LABEL: &'static str;
+
     /// Starts the parts it is made of, from the top of the flow to its bottom, so that whatever is fed runs first.
     ///
     /// # Errors

@@ -29,6 +29,12 @@ pub enum BuildError {
     /// The alert routers.
     #[error("{0}")]
     Evaluate(#[from] evaluate::NotifierError),
+    /// The store.
+    #[error("cannot open the store: {0}")]
+    Store(#[from] tsdb::OpenError),
+    /// A mistake in the program.
+    #[error("internal error: {0}")]
+    Internal(&'static str),
     /// A mistake in the program.
     #[error("{0}")]
     Metrics(#[from] MetricsError),

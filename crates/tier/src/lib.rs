@@ -13,6 +13,7 @@ mod running;
 mod settings;
 mod sources;
 mod store;
+mod store_metrics;
 
 pub use app::{App, Role};
 pub use error::BuildError;

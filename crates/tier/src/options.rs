@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tsdb::HeadOptions;
+use tsdb::StoreOptions;
 
 /// The command line of an edge, a cascade or a central.
 #[derive(Debug, Clone)]
@@ -16,8 +16,12 @@ pub struct Options {
     pub external_url: Option<String>,
     /// `--web.max-connections`
     pub max_connections: usize,
-    /// `--storage.retention.time`, `--storage.max-series`, `--storage.max-samples`
-    pub store: HeadOptions,
+    /// `--web.enable-admin-api`
+    pub enable_admin: bool,
+    /// `--storage.path`: the folder of the store, which nobody else may use.
+    pub storage_path: PathBuf,
+    /// The other `--storage` flags.
+    pub store: StoreOptions,
     /// `--query.timeout`
     pub query_timeout: Duration,
     /// `--query.max-concurrency`
@@ -31,14 +35,16 @@ pub struct Options {
 }
 
 impl Options {
-    /// The defaults of the command line, listening on `listen_address`.
-    pub fn new(listen_address: impl Into<String>) -> Self {
+    /// The defaults of the command line, listening on `listen_address` and storing in `storage_path`.
+    pub fn new(listen_address: impl Into<String>, storage_path: impl Into<PathBuf>) -> Self {
         Self {
             config_file: None,
             listen_address: listen_address.into(),
             external_url: None,
             max_connections: 512,
-            store: HeadOptions::default(),
+            enable_admin: false,
+            storage_path: storage_path.into(),
+            store: StoreOptions::default(),
             query_timeout: Duration::from_secs(120),
             query_concurrency: 20,
             query_max_samples: 50_000_000,

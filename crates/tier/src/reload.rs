@@ -16,6 +16,7 @@ use runtime::Reload;
 use scrape::ScrapeManager;
 
 use crate::Settings;
+use crate::settings::StorageSettings;
 use crate::sources::InForce;
 
 /// The parts of a tier that a new configuration reaches.
@@ -28,6 +29,8 @@ pub(crate) struct Reloader {
     pub(crate) rules: Option<(RuleManager, Notifier)>,
     pub(crate) external_url: String,
     pub(crate) scrape: Option<Arc<ScrapeManager>>,
+    /// What the file said of storage when the store was opened.
+    pub(crate) storage: StorageSettings,
     pub(crate) in_force: Arc<RwLock<InForce>>,
 }
 
@@ -59,6 +62,9 @@ impl Reloader {
         let settings = loaded.map_err(|problems| problems.to_string())?;
         for warning in &settings.warnings {
             tracing::warn!(warning, "the configuration may not mean what it says");
+        }
+        if settings.storage != self.storage {
+            tracing::warn!("storage.tsdb.retention has changed, which takes effect when the process is started again");
         }
         let labels = settings.global.external_labels;
         // From here on nothing is expected to fail: clients were built once already while their sections were decoded.

@@ -17,10 +17,10 @@ use rules::External;
 use runtime::{CpuPool, Lifecycle, Metrics, ServerLimits, Supervisor, bind, operations_router, serve};
 use scrape::{ScrapeManager, ScrapeOptions};
 use tokio::net::TcpListener;
-use tsdb::Head;
+use tsdb::{Store, StoreOptions};
 
 use crate::reload::Reloader;
-use crate::sources::{EvaluatedRules, InForce, ProcessStatus, ScrapedTargets};
+use crate::sources::{EvaluatedRules, InForce, OperatedStore, ProcessStatus, ScrapedTargets};
 use crate::{BuildError, Options, Settings, store};
 
 /// Requests that may wait while others are decoded; more hear 429.
@@ -42,7 +42,7 @@ pub struct Tier {
     supervisor: Supervisor,
     metrics: Metrics,
     engine: Arc<Engine>,
-    head: Arc<Head>,
+    store: Arc<Store>,
     external_labels: Arc<RwLock<Labels>>,
     stamp: Option<Stamp>,
     forwarder: Option<Arc<Forwarder>>,
@@ -71,7 +71,9 @@ impl Tier {
         let address = listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
         let external_url = external_url(options.external_url.as_deref(), address)?;
         let (supervisor, metrics) = (Supervisor::new(), Metrics::new(role)?);
-        let head = store::open(options.store, &supervisor, &metrics)?;
+        let mut options = options;
+        settings.storage.apply(&mut options.store);
+        let store = store::open(&options.storage_path, options.store.clone(), &supervisor, &metrics).await?;
         for warning in &settings.warnings {
             tracing::warn!(warning, "the configuration may not mean what it says");
         }
@@ -86,7 +88,7 @@ impl Tier {
             supervisor,
             metrics,
             engine,
-            head,
+            store,
             stamp: None,
             forwarder: None,
             rules: None,
@@ -108,7 +110,7 @@ impl Tier {
 
     /// The store alone: what is appended stays here.
     pub fn store(&self) -> Arc<dyn Append> {
-        self.head.clone()
+        self.store.clone()
     }
 
     /// Forwards to every `remote_write` destination. What is appended to the returned sink is stored, then offered to
@@ -120,7 +122,7 @@ impl Tier {
         let forwarder = Arc::new(Forwarder::new(&self.supervisor, &self.metrics)?);
         forwarder.update(&self.settings.remote_write, &self.settings.global.external_labels)?;
         self.forwarder = Some(forwarder.clone());
-        Ok(Arc::new(Ingest { store: self.head.clone(), forwarder }))
+        Ok(Arc::new(Ingest { store: self.store.clone(), forwarder }))
     }
 
     /// Evaluates the rule files over the store, writes results into `sink`, and sends alerts to the routers.
@@ -197,6 +199,7 @@ impl Tier {
             rules: self.rules.clone(),
             external_url: self.external_url.clone(),
             scrape: self.scrape.clone(),
+            storage: self.settings.storage,
             in_force: in_force.clone(),
         };
         let lifecycle = Lifecycle::new(&self.supervisor, &self.metrics, Box::new(reloader))?;
@@ -227,14 +230,16 @@ impl Tier {
             started: runtime::now(),
             engine: self.engine.clone(),
             storage: self.queryable(),
+            store: Arc::new(OperatedStore(self.store.clone())),
+            enable_admin: self.options.enable_admin,
             pool: CpuPool::new(self.options.query_concurrency, MAX_WAITING_QUERIES),
             metrics: self.metrics.clone(),
             external_labels: Arc::new(move || labels.read().clone()),
             query_timeout: self.options.query_timeout,
             cors_origins: CorsOrigins::default(),
             status: Arc::new(ProcessStatus {
-                head: self.head.clone(),
-                retention: model::format_duration(self.options.store.retention),
+                store: self.store.clone(),
+                retention: retention(&self.options.store),
                 flags: self.options.flags.clone(),
                 in_force,
             }),
@@ -253,7 +258,7 @@ impl Tier {
     }
 
     fn queryable(&self) -> Arc<dyn Queryable> {
-        self.head.clone()
+        self.store.clone()
     }
 
     /// Health, readiness and reload; `None` before [`Tier::start_serving`].
@@ -267,6 +272,15 @@ impl Tier {
             lifecycle.set_ready(false);
         }
         self.supervisor.stop(within).await;
+    }
+}
+
+/// What `storageRetention` of the status API says.
+fn retention(options: &StoreOptions) -> String {
+    let time = model::format_duration(options.retention);
+    match options.retention_bytes {
+        Some(bytes) => format!("{time} or {}", model::format_bytes(bytes)),
+        None => time,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use config::{Document, Global, Mapping, Problems};
 use evaluate::{AlertingConfig, EvaluationConfig};
@@ -9,6 +10,7 @@ use forward::RemoteWriteConfig;
 use promql::Engine;
 use rules::{Group, GroupDefaults};
 use scrape::ScrapeConfig;
+use tsdb::StoreOptions;
 
 /// A validated configuration.
 #[derive(Debug, Default)]
@@ -21,6 +23,8 @@ pub struct Settings {
     pub groups: Vec<Arc<Group>>,
     /// `alerting`
     pub alerting: AlertingConfig,
+    /// `storage`
+    pub storage: StorageSettings,
     /// `remote_write`
     pub remote_write: Vec<RemoteWriteConfig>,
     /// The file's text, for the status API.
@@ -76,22 +80,50 @@ impl Settings {
         for (key, advice) in UNSUPPORTED {
             fields.unsupported(key, advice);
         }
+        self.storage = StorageSettings::decode(fields);
         accept_without_effect(fields);
     }
 }
 
-/// Keys of a stock configuration that ask for what is the case anyway: samples are taken in any order within the
-/// retention, exemplars are not kept, and there is no garbage collector.
-fn accept_without_effect(fields: &Mapping<'_>) {
-    if let Some(storage) = fields.get("storage").and_then(|n| n.mapping()) {
-        if let Some(tsdb) = storage.get("tsdb").and_then(|n| n.mapping()) {
-            tsdb.duration("out_of_order_time_window");
-            tsdb.unsupported("retention", "use --storage.retention.time and --storage.max-samples");
-            tsdb.finish();
+/// What a configuration file says of the store; it wins over the flags, as in Prometheus.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StorageSettings {
+    /// `storage.tsdb.retention.time`
+    pub retention: Option<Duration>,
+    /// `storage.tsdb.retention.size`
+    pub retention_bytes: Option<u64>,
+}
+
+impl StorageSettings {
+    fn decode(fields: &Mapping<'_>) -> Self {
+        let mut out = Self::default();
+        if let Some(storage) = fields.get("storage").and_then(|n| n.mapping()) {
+            if let Some(tsdb) = storage.get("tsdb").and_then(|n| n.mapping()) {
+                // Samples are taken in any order as far back as the retention reaches, whatever the window.
+                tsdb.duration("out_of_order_time_window");
+                if let Some(retention) = tsdb.get("retention").and_then(|n| n.mapping()) {
+                    out.retention = retention.positive_duration("time");
+                    out.retention_bytes = retention.bytes("size").filter(|bytes| *bytes > 0);
+                    retention.finish();
+                }
+                tsdb.finish();
+            }
+            // Exemplars are not kept.
+            storage.get("exemplars");
+            storage.finish();
         }
-        storage.get("exemplars");
-        storage.finish();
+        out
     }
+
+    /// Puts what the file says over the flags.
+    pub(crate) fn apply(&self, options: &mut StoreOptions) {
+        options.retention = self.retention.unwrap_or(options.retention);
+        options.retention_bytes = self.retention_bytes.or(options.retention_bytes);
+    }
+}
+
+/// A key of a stock configuration that asks for nothing here: there is no garbage collector.
+fn accept_without_effect(fields: &Mapping<'_>) {
     if let Some(runtime) = fields.get("runtime").and_then(|n| n.mapping()) {
         runtime.get("gogc");
         runtime.finish();
@@ -119,20 +151,27 @@ global: {scrape_interval: 15s, evaluation_interval: 15s, rule_query_offset: 10s,
 alerting: {alertmanagers: [{static_configs: [{targets: ['localhost:9093']}]}]}
 rule_files: []
 scrape_configs: [{job_name: prometheus, static_configs: [{targets: ['localhost:9090'], labels: {app: p}}]}]
-storage: {tsdb: {out_of_order_time_window: 30m}, exemplars: {max_exemplars: 100000}}
+storage: {tsdb: {out_of_order_time_window: 30m, retention: {time: 30d, size: 10GB}}, exemplars: {max_exemplars: 100000}}
 runtime: {gogc: 75}
 remote_write:
 - {url: 'http://localhost:9091/api/v1/write', send_exemplars: true, queue_config: {capacity: 10000, max_shards: 50}}
 ";
         let settings = decoded(text).expect("is fine");
         assert_eq!((settings.scrape.len(), settings.remote_write.len()), (1, 1));
+        let mut options = StoreOptions { retention_bytes: Some(1), ..StoreOptions::default() };
+        settings.storage.apply(&mut options);
+        let want = (Duration::from_secs(30 * 24 * 3600), Some(10 << 30));
+        assert_eq!((options.retention, options.retention_bytes), want, "the file wins over the flags");
+        StorageSettings::default().apply(&mut options);
+        assert_eq!((options.retention, options.retention_bytes), want, "where it says something");
     }
 
     #[test]
     fn what_no_tier_does_is_refused_by_name() {
         for (text, says) in [
             ("remote_read: [{url: 'http://localhost/'}]", "remote_read is not supported yet"),
-            ("storage: {tsdb: {retention: {time: 1d}}}", "use --storage.retention.time"),
+            ("storage: {tsdb: {retention: {time: 0s}}}", "must be longer than 0"),
+            ("storage: {tsdb: {retention: {tim: 1d}}}", "did you mean \"time\""),
             ("storage: {tsdb: {out_of_order_tim_window: 1m}}", "did you mean \"out_of_order_time_window\""),
         ] {
             let found = decoded(text).expect_err(text);

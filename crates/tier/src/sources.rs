@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use evaluate::{Notifier, RuleManager};
 use http_api::{
-    ActiveTarget, Alertmanagers, DroppedTarget, RulesSource, RuntimeStatus, StatusSource, StoreStatus, TargetHealth,
-    TargetsSource,
+    ActiveTarget, Alertmanagers, Cardinality, DroppedTarget, RulesSource, RuntimeStatus, StatusSource, StoreError,
+    StoreSource, TargetHealth, TargetsSource,
 };
-use model::TimestampMs;
+use model::{Matcher, TimeRange, TimestampMs};
 use parking_lot::RwLock;
 use rules::status::GroupStatus;
 use scrape::{Health, ScrapeManager};
-use tsdb::Head;
+use tsdb::Store;
 
 /// Targets of the scrape block.
 pub(crate) struct ScrapedTargets(pub(crate) Arc<ScrapeManager>);
@@ -74,7 +74,7 @@ pub(crate) struct InForce {
 
 /// The process and its store.
 pub(crate) struct ProcessStatus {
-    pub(crate) head: Arc<Head>,
+    pub(crate) store: Arc<Store>,
     pub(crate) retention: String,
     pub(crate) flags: Vec<(String, String)>,
     pub(crate) in_force: Arc<RwLock<InForce>>,
@@ -95,14 +95,45 @@ impl StatusSource for ProcessStatus {
             reload_succeeded: !in_force.reload_failed,
             config_loaded: Some(in_force.loaded),
             retention: self.retention.clone(),
-            corruptions: 0,
+            corruptions: self.store.statistics().corruptions,
+        }
+    }
+}
+
+/// The store as the API's operator sees it.
+pub(crate) struct OperatedStore(pub(crate) Arc<Store>);
+
+fn told(error: tsdb::StoreError) -> StoreError {
+    StoreError(error.to_string())
+}
+
+impl StoreSource for OperatedStore {
+    fn cardinality(&self, limit: usize) -> Cardinality {
+        let (shape, statistics) = (self.0.cardinality(limit), self.0.statistics());
+        // As Prometheus shows an empty head.
+        let (min_time, max_time) = statistics.bounds.unwrap_or((TimestampMs::MAX, TimestampMs::MIN));
+        Cardinality {
+            series: shape.series,
+            label_pairs: shape.label_pairs,
+            chunks: statistics.head_series,
+            min_time,
+            max_time,
+            series_by_metric: shape.series_by_metric,
+            values_by_label: shape.values_by_label,
+            bytes_by_label: shape.memory_by_label,
+            series_by_pair: shape.series_by_pair,
         }
     }
 
-    fn store(&self) -> Option<StoreStatus> {
-        let statistics = self.head.statistics();
-        let (min_time, max_time) = statistics.bounds?;
-        // The head has no chunks: every series is one run of samples.
-        Some(StoreStatus { chunks: statistics.series, min_time, max_time })
+    fn delete_series(&self, any_of: &[Vec<Matcher>], range: TimeRange) -> Result<(), StoreError> {
+        self.0.delete_series(any_of, range).map_err(told)
+    }
+
+    fn clean_tombstones(&self) -> Result<(), StoreError> {
+        self.0.clean_tombstones().map_err(told)
+    }
+
+    fn snapshot(&self, name: &str) -> Result<(), StoreError> {
+        self.0.snapshot(&self.0.folder().join("snapshots").join(name)).map_err(told)
     }
 }

@@ -1,104 +1,57 @@
-//! The tier's store: the head, its upkeep, and its metrics.
+//! The tier's store: opened before anything runs, kept in order while it does, closed when all else has ended.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge};
-use runtime::{Metrics, MetricsError, Stop, Supervisor};
-use tsdb::{Head, HeadOptions, HeadStatistics};
+use disk::RealDisk;
+use runtime::{Metrics, Stop, Supervisor};
+use tsdb::{Store, StoreOptions};
 
-/// How often the head is tidied and its metrics are read.
-const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+use crate::BuildError;
+use crate::store_metrics::StoreMetrics;
 
-/// Opens the store and keeps it tidy.
+/// How often the store looks for something to do: seal, compact, drop what is too old.
+const UPKEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// Opens the store, and keeps it in order until the supervisor stops, which closes it. To be called before any other
+/// task is spawned: what is started first is stopped last.
 ///
 /// # Errors
-/// When its metrics are registered already.
-pub(crate) fn open(
-    options: HeadOptions,
+/// When the folder is somebody else's, from a newer version or not readable, or when metrics are registered already.
+pub(crate) async fn open(
+    folder: &Path,
+    options: StoreOptions,
     supervisor: &Supervisor,
     metrics: &Metrics,
-) -> Result<Arc<Head>, MetricsError> {
-    let head = Arc::new(Head::new(options, Arc::new(runtime::now)));
-    let exported = StoreMetrics::new(metrics)?;
-    let kept = head.clone();
-    supervisor.spawn("store upkeep", move |stop| upkeep(kept, exported, stop));
-    Ok(head)
+) -> Result<Arc<Store>, BuildError> {
+    let folder = folder.to_owned();
+    let opening = move || Store::open(Arc::new(RealDisk), &folder, options, Arc::new(runtime::now));
+    let opened = tokio::task::spawn_blocking(opening).await;
+    let store = opened.map_err(|_| BuildError::Internal("opening the store panicked; look into the log"))??;
+    metrics.collector(Box::new(StoreMetrics::new(store.clone())?))?;
+    let kept = store.clone();
+    supervisor.spawn("store", move |stop| keep(kept, stop));
+    Ok(store)
 }
 
-async fn upkeep(head: Arc<Head>, exported: StoreMetrics, stop: Stop) {
-    let mut before = HeadStatistics::default();
-    loop {
-        let working = head.clone();
-        let tidy = move || {
-            working.maintain();
-            working.statistics()
-        };
-        // A panic in there is logged by the runtime; the next round tries again.
-        if let Ok(now) = tokio::task::spawn_blocking(tidy).await {
-            exported.update(&before, &now);
-            if now.dropped_by_budget > before.dropped_by_budget {
-                tracing::warn!(
-                    samples = now.dropped_by_budget - before.dropped_by_budget,
-                    "the sample budget is used up, the oldest samples were dropped; raise --storage.max-samples or lower --storage.retention.time"
-                );
-            }
-            before = now;
+/// The store's own work runs beside the asynchronous threads. It is never waited for when the process stops: closing
+/// interrupts it.
+async fn keep(store: Arc<Store>, stop: Stop) {
+    while !stop.is_requested() {
+        let working = store.clone();
+        let round = tokio::task::spawn_blocking(move || working.maintain());
+        tokio::select! {
+            // A panic in there is in the log; the next round tries again.
+            _ = round => {}
+            () = stop.requested() => break,
         }
-        if !stop.sleep(UPKEEP_EVERY).await {
-            return;
-        }
+        stop.sleep(UPKEEP_EVERY).await;
     }
-}
-
-/// Prometheus' names where dashboards know them.
-struct StoreMetrics {
-    series: IntGauge,
-    samples: IntGauge,
-    appended: IntCounterVec,
-    bounds: GaugeVec,
-    dropped: IntCounterVec,
-    rounds: IntCounter,
-}
-
-impl StoreMetrics {
-    fn new(metrics: &Metrics) -> Result<Self, MetricsError> {
-        Ok(Self {
-            series: metrics.int_gauge("prometheus_tsdb_head_series", "Series in the head.")?,
-            samples: metrics.int_gauge("highwater_store_samples", "Samples in the head.")?,
-            appended: metrics.counter_vec(
-                "prometheus_tsdb_head_samples_appended_total",
-                "Samples that were stored.",
-                &["type"],
-            )?,
-            bounds: metrics.gauge_vec(
-                "highwater_store_sample_timestamp_seconds",
-                "Time of the oldest and the newest stored sample, in seconds since the epoch.",
-                &["end"],
-            )?,
-            dropped: metrics.counter_vec(
-                "highwater_store_samples_dropped_total",
-                "Samples that left the head, by reason: retention, or budget before their retention was over.",
-                &["reason"],
-            )?,
-            rounds: metrics.counter("highwater_store_upkeep_total", "Rounds of upkeep.")?,
-        })
-    }
-
-    fn update(&self, before: &HeadStatistics, now: &HeadStatistics) {
-        self.series.set(now.series as i64);
-        self.samples.set(now.samples as i64);
-        self.appended.with_label_values(&["float"]).inc_by(now.appended - before.appended);
-        for (reason, then, now) in [
-            ("retention", before.dropped_by_retention, now.dropped_by_retention),
-            ("budget", before.dropped_by_budget, now.dropped_by_budget),
-        ] {
-            self.dropped.with_label_values(&[reason]).inc_by(now - then);
-        }
-        if let Some((oldest, newest)) = now.bounds {
-            self.bounds.with_label_values(&["oldest"]).set(oldest.as_seconds());
-            self.bounds.with_label_values(&["newest"]).set(newest.as_seconds());
-        }
-        self.rounds.inc();
+    let closing = tokio::task::spawn_blocking(move || store.close());
+    match closing.await {
+        Ok(Ok(())) => tracing::info!("store closed"),
+        Ok(Err(error)) => tracing::error!(%error, "the store did not close well; its log will be replayed"),
+        Err(_) => tracing::error!("closing the store panicked; its log will be replayed"),
     }
 }

@@ -1,18 +1,53 @@
-//! The time series store. For now it is an in-memory head: samples live as long as the process, the retention and the
-//! sample budget allow, and nothing is written to disk (docs/decisions/005 says what follows).
+//! The time series store: what is appended is in memory and in a write-ahead log before it is acknowledged, moves into
+//! immutable blocks every two hours of samples (a *seal*), and is read back merged, in label order.
 //!
-//! Invariants: a series holds its samples in strictly ascending order of time; the same sample twice is stored once;
-//! another value at a stored timestamp is refused; retention counts from the newest stored sample and
-//! is enforced in small steps, so that a read may see samples that are up to 1/64 of it too old; what a read returns
-//! includes every sample whose append returned before the read began.
+//! Invariants:
+//! - a sample whose append returned is readable from then on, survives the death of the process, and a power loss as far as
+//!   [`WalSync`] promises; it is stored once, and another value at its time is refused;
+//! - every file is whole or not there; damage is named, counted and put aside, and costs nothing but itself;
+//! - retention counts from the newest stored sample, never from the clock, and takes whole blocks;
+//! - whatever fails for lack of space is tried again, and until the log can be written nothing is accepted.
 //!
-//! Who may run at once: any number of readers and writers. The index lock is held for look-ups and for the creation of
-//! series, a series' lock for one push or one copy.
+//! Who may run at once: any number of appends and reads, one of each upkeep ([`Store::maintain`] and the administrative
+//! calls take turns). Locks are taken in the order upkeep, epoch, catalogue, and those of the parts below. An append holds
+//! the epoch for reading; only the cut of a seal takes it for writing, for the time of a file's creation. A read holds no lock
+//! of the store: it takes the head first and the list of blocks second, so that what moves from one to the other is seen
+//! at least once, and reading it twice is the same as once.
+//!
+//! Non-goals: no network, no asynchronous code, no clock of its own.
 
-mod head;
-mod index;
-mod series;
+mod admin;
+mod append;
+mod catalogue;
+mod compaction;
+mod durability;
+mod error;
+mod families;
+mod layers;
+mod layout;
+mod merge;
+mod options;
+mod plan;
+mod presence;
+mod read;
+mod record;
+mod recovery;
+mod replay;
+mod rollup;
+mod rows;
+mod seal;
+mod sealed;
+mod statistics;
+mod store;
 #[cfg(test)]
 mod tests;
+mod upkeep;
+mod wal;
+mod writing;
 
-pub use head::{Clock, Head, HeadOptions, HeadStatistics};
+pub use error::{OpenError, StoreError};
+pub use head::HeadOptions;
+pub use options::{Clock, Rollup, StoreOptions, WalSync};
+pub use record::{RecordError, check_wal_record};
+pub use statistics::{Cardinality, RecoveryStatistics, StoreStatistics, WalStatistics, WorkStatistics};
+pub use store::Store;

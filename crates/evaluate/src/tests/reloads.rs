@@ -9,19 +9,19 @@ use runtime::CpuPool;
 struct World {
     supervisor: Supervisor,
     metrics: Metrics,
-    head: Arc<Head>,
+    memory: Arc<Memory>,
 }
 
 impl World {
     fn new() -> Self {
-        Self { supervisor: Supervisor::new(), metrics: Metrics::new("test").expect("is new"), head: head() }
+        Self { supervisor: Supervisor::new(), metrics: Metrics::new("test").expect("is new"), memory: Arc::default() }
     }
 
     fn start(&self, notifier: Option<Notifier>, text: &str) -> RuleManager {
         let options = RuleManagerOptions {
             engine: engine(),
-            storage: self.head.clone(),
-            sink: self.head.clone(),
+            storage: self.memory.clone(),
+            sink: self.memory.clone(),
             notifier,
             external: external(),
             pool: CpuPool::new(2, 100),
@@ -50,7 +50,7 @@ async fn evaluates_on_time_and_sends_alerts() {
     let text = format!("alerting: {{alertmanagers: [{{static_configs: [{{targets: {addresses:?}}}]}}]}}");
     let alerting = decode(&text).expect("is valid").alerting;
     let notifier = Notifier::start(&world.supervisor, &world.metrics, external().labels, alerting).expect("starts");
-    put(&world.head, runtime::now(), "up", 0.0);
+    put(&world.memory, runtime::now(), "up", 0.0);
     let manager = world.start(
         Some(notifier),
         "groups:\n- name: g\n  interval: 50ms\n  rules:\n  - {record: r, expr: up + 1}\n  - {alert: Down, expr: r == 1, for: 100ms}\n",
@@ -73,7 +73,7 @@ async fn evaluates_on_time_and_sends_alerts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_keeps_what_it_can() {
     let world = World::new();
-    put(&world.head, runtime::now(), "up", 0.0);
+    put(&world.memory, runtime::now(), "up", 0.0);
     let kept = "- {name: kept, interval: 50ms, rules: [{alert: Down, expr: up == 0, for: 1h}]}\n";
     let manager = world.start(
         None,
@@ -83,7 +83,7 @@ async fn a_reload_keeps_what_it_can() {
         state(&manager, 0, 0) == AlertState::Pending && state(&manager, 1, 0) == AlertState::Pending
     })
     .await;
-    eventually("it is recorded", || !values(&world.head, "gone").is_empty()).await;
+    eventually("it is recorded", || !values(&world.memory, "gone").is_empty()).await;
     let since = |manager: &RuleManager| -> Vec<_> { manager.active_alerts().iter().map(|a| a.active_at).collect() };
     let before = since(&manager);
     let new =
@@ -91,15 +91,15 @@ async fn a_reload_keeps_what_it_can() {
     manager.update(external(), groups(&new)).await;
     assert_eq!(manager.status().iter().map(|g| g.name.as_str()).collect::<Vec<_>>(), ["kept", "new"]);
     assert_eq!(since(&manager), before);
-    assert_eq!(values(&world.head, "gone").last(), Some(&None), "it ended with a marker");
+    assert_eq!(values(&world.memory, "gone").last(), Some(&None), "it ended with a marker");
     eventually("the new group runs", || manager.status()[1].last_evaluation.is_some()).await;
     assert_eq!(since(&manager), before);
     assert_eq!(metric(&world.metrics, r#"prometheus_rule_group_rules{rule_group="r.yml;old"}"#), None);
     let series = r#"ALERTS{alertname="Down", alertstate="pending"}"#;
-    eventually("it has a series", || !values(&world.head, series).is_empty()).await;
+    eventually("it has a series", || !values(&world.memory, series).is_empty()).await;
     manager.update(external(), Vec::new()).await;
     assert_eq!(manager.status(), []);
-    assert_eq!(values(&world.head, series).last(), Some(&None));
+    assert_eq!(values(&world.memory, series).last(), Some(&None));
     world.supervisor.stop(Duration::from_secs(10)).await;
     assert_eq!(world.supervisor.failed(), None);
 }
@@ -123,8 +123,8 @@ async fn a_busy_pool_is_counted_as_missed() {
     wait.await.expect("the pool is busy");
     let options = RuleManagerOptions {
         engine: engine(),
-        storage: world.head.clone(),
-        sink: world.head.clone(),
+        storage: world.memory.clone(),
+        sink: world.memory.clone(),
         notifier: None,
         external: external(),
         pool,
@@ -134,8 +134,30 @@ async fn a_busy_pool_is_counted_as_missed() {
     let missed = r#"prometheus_rule_group_iterations_missed_total{rule_group="r.yml;g"}"#;
     eventually("evaluations are missed", || metric(&world.metrics, missed) >= Some(2.0)).await;
     go.send(()).expect("the work waits");
-    eventually("it goes on", || !values(&world.head, "r").is_empty()).await;
+    eventually("it goes on", || !values(&world.memory, "r").is_empty()).await;
     assert!(manager.active_alerts().is_empty());
     busy.await.expect("joins").expect("runs");
+    world.supervisor.stop(Duration::from_secs(10)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_stored_fails_the_rule_until_it_can() {
+    let world = World::new();
+    *world.memory.full.write() = true;
+    let manager = world.start(None, "groups:\n- {name: g, interval: 20ms, rules: [{record: r, expr: '1'}]}\n");
+    let failures = r#"prometheus_rule_evaluation_failures_total{rule_group="r.yml;g"}"#;
+    eventually("it is counted", || metric(&world.metrics, failures) >= Some(1.0)).await;
+    let rule = || match manager.status().remove(0).rules.remove(0) {
+        RuleStatus::Recording(rule) => (rule.health, rule.last_error.unwrap_or_default()),
+        RuleStatus::Alerting(rule) => panic!("{} is an alerting rule", rule.name),
+    };
+    eventually("its health says why", || {
+        let (health, error) = rule();
+        health == Health::Err && error.starts_with("the store cannot write: ")
+    })
+    .await;
+    *world.memory.full.write() = false;
+    eventually("it is well again", || rule() == (Health::Ok, String::new())).await;
+    assert!(!values(&world.memory, "r").is_empty());
     world.supervisor.stop(Duration::from_secs(10)).await;
 }

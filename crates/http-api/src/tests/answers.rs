@@ -257,7 +257,7 @@ async fn status() {
         (
             "/api/v1/status/tsdb?limit=1",
             200,
-            r#"{"headStats":{"numSeries":3,"numLabelPairs":7,"chunkCount":3,"minTime":0,"maxTime":100000},"seriesCountByMetricName":[{"name":"up","value":2}],"labelValueCountByLabelName":[{"name":"__name__","value":2}],"memoryInBytesByLabelName":[{"name":"__name__","value":16}],"seriesCountByLabelValuePair":[{"name":"__name__=up","value":2}]}"#,
+            r#"{"headStats":{"numSeries":3,"numLabelPairs":7,"chunkCount":4,"minTime":0,"maxTime":100000},"seriesCountByMetricName":[{"name":"up","value":2}],"labelValueCountByLabelName":[{"name":"__name__","value":2}],"memoryInBytesByLabelName":[{"name":"__name__","value":16}],"seriesCountByLabelValuePair":[{"name":"__name__=up","value":2}]}"#,
         ),
     ])
     .await;

@@ -7,23 +7,26 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use model::{
-    Labels, Matcher, MetricKind, MetricMetadata, Queryable, SampleBuffer, SelectError, Selection, StoredSeries,
+    Column, Labels, Matcher, MetricKind, MetricMetadata, Queryable, SampleBuffer, SelectError, Selection, StoredSeries,
     TimeRange, TimestampMs, matches_all,
 };
+use parking_lot::Mutex;
 use promql::{Engine, EngineOptions};
 use rules::status::{AlertState, AlertStatus, AlertingStatus, GroupStatus, Health, RecordingStatus, RuleStatus};
 use runtime::{CpuPool, Metrics};
 use tower::ServiceExt;
 
 use crate::{
-    ActiveTarget, Alertmanagers, ApiOptions, CorsOrigins, DroppedTarget, HttpMetrics, RulesSource, RuntimeStatus,
-    StatusSource, StoreStatus, TargetHealth, TargetsSource, router,
+    ActiveTarget, Alertmanagers, ApiOptions, Cardinality, CorsOrigins, DroppedTarget, HttpMetrics, RulesSource,
+    RuntimeStatus, StatusSource, StoreError, StoreSource, TargetHealth, TargetsSource, router,
 };
 
 #[derive(Clone)]
 struct Stored {
     labels: Labels,
     samples: SampleBuffer,
+    /// Each sample counts as one.
+    counts: bool,
 }
 
 impl StoredSeries for Stored {
@@ -34,7 +37,7 @@ impl StoredSeries for Stored {
     fn read(&self, range: TimeRange, into: &mut SampleBuffer) -> Result<(), SelectError> {
         for (at, value) in self.samples.timestamps.iter().zip(&self.samples.values) {
             if (range.start.0..=range.end.0).contains(at) {
-                into.push(*at, *value);
+                into.push(*at, if self.counts { 1.0 } else { *value });
             }
         }
         Ok(())
@@ -54,7 +57,7 @@ impl Store {
         for (at, value) in samples {
             buffer.push(*at, *value);
         }
-        self.series.push(Stored { labels: Labels::from_pairs(labels.iter().copied()), samples: buffer });
+        self.series.push(Stored { labels: Labels::from_pairs(labels.iter().copied()), samples: buffer, counts: false });
         self.series.sort_by(|a, b| a.labels.cmp(&b.labels));
         self
     }
@@ -73,7 +76,9 @@ impl Queryable for Store {
             gate();
         }
         let any_of = [selection.matchers.to_vec()];
-        Ok(self.matching(&any_of, selection.range).map(|s| Box::new(s.clone()) as Box<dyn StoredSeries>).collect())
+        let counts = selection.hints.rollups && selection.hints.column == Column::Count;
+        let matching = self.matching(&any_of, selection.range).map(|s| Stored { counts, ..s.clone() });
+        Ok(matching.map(|s| Box::new(s) as Box<dyn StoredSeries>).collect())
     }
 
     fn series(&self, any_of: &[Vec<Matcher>], range: TimeRange) -> Result<Vec<Labels>, SelectError> {
@@ -227,9 +232,52 @@ impl StatusSource for Sources {
             corruptions: 0,
         }
     }
+}
 
-    fn store(&self) -> Option<StoreStatus> {
-        Some(StoreStatus { chunks: 3, min_time: TimestampMs(0), max_time: TimestampMs(100_000) })
+/// Writes down what it is asked to do; cannot while `broken`.
+#[derive(Default)]
+pub(super) struct Operated {
+    pub(super) log: Mutex<Vec<String>>,
+    pub(super) broken: bool,
+}
+
+impl Operated {
+    fn note(&self, what: String) -> Result<(), StoreError> {
+        if self.broken {
+            return Err(StoreError("no space left on device; make some".into()));
+        }
+        self.log.lock().push(what);
+        Ok(())
+    }
+}
+
+impl StoreSource for Operated {
+    fn cardinality(&self, limit: usize) -> Cardinality {
+        let count = |counts: &[(&str, u64)]| counts.iter().take(limit).map(|(n, c)| ((*n).to_owned(), *c)).collect();
+        Cardinality {
+            series: 3,
+            label_pairs: 7,
+            chunks: 4,
+            min_time: TimestampMs(0),
+            max_time: TimestampMs(100_000),
+            series_by_metric: count(&[("up", 2), ("requests_total", 1)]),
+            values_by_label: count(&[("__name__", 2), ("job", 2)]),
+            bytes_by_label: count(&[("__name__", 16), ("instance", 9)]),
+            series_by_pair: count(&[("__name__=up", 2), ("job=a", 2)]),
+        }
+    }
+
+    fn delete_series(&self, any_of: &[Vec<Matcher>], range: TimeRange) -> Result<(), StoreError> {
+        let shown: Vec<String> = any_of.iter().flatten().map(ToString::to_string).collect();
+        self.note(format!("delete {} {}..{}", shown.join(","), range.start.0, range.end.0))
+    }
+
+    fn clean_tombstones(&self) -> Result<(), StoreError> {
+        self.note("clean".into())
+    }
+
+    fn snapshot(&self, name: &str) -> Result<(), StoreError> {
+        self.note(format!("snapshot {name}"))
     }
 }
 
@@ -243,6 +291,8 @@ pub(super) fn options(store: Store) -> ApiOptions {
         started: TimestampMs(1_700_000_000_000),
         engine: Arc::new(Engine::new(EngineOptions::default())),
         storage: Arc::new(store),
+        store: Arc::new(Operated::default()),
+        enable_admin: false,
         pool: CpuPool::new(2, 100),
         metrics,
         external_labels: Arc::new(|| Labels::from_pairs([("region", "eu"), ("job", "never")])),

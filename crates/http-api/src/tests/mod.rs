@@ -1,5 +1,6 @@
 //! Requests and their exact answers, against a small store.
 
+mod administration;
 mod answers;
 mod federation;
 mod fixture;

@@ -1,41 +1,14 @@
 //! Aggregations over series: rows fold into their group as they stream by.
 
-use std::collections::HashMap;
-
-use model::{Labels, LabelsBuilder};
+use model::LabelsBuilder;
 
 use super::fold::Folded;
+use super::groups::Groups;
 use super::math::quantile;
 use super::rows::Rows;
 use super::{Evaluation, Sink, Steps, absent, is_absent};
 use crate::PromqlError;
 use crate::plan::{Aggregate, AggregateFunction, FoldFunction, Scalar};
-
-/// Groups in order of their first row.
-#[derive(Debug)]
-pub(super) struct Groups<T> {
-    index: HashMap<Labels, usize>,
-    pub groups: Vec<(Labels, T)>,
-}
-
-impl<T> Groups<T> {
-    pub fn new() -> Self {
-        Self { index: HashMap::new(), groups: Vec::new() }
-    }
-
-    /// The group of `key`; made when it is new.
-    pub fn entry<E>(&mut self, key: Labels, make: impl FnOnce() -> Result<T, E>) -> Result<&mut T, E> {
-        let at = match self.index.get(&key) {
-            Some(at) => *at,
-            None => {
-                self.groups.push((key.clone(), make()?));
-                self.index.insert(key, self.groups.len() - 1);
-                self.groups.len() - 1
-            }
-        };
-        Ok(&mut self.groups[at].1)
-    }
-}
 
 impl Evaluation<'_> {
     /// An aggregation.
@@ -59,7 +32,7 @@ impl Evaluation<'_> {
         let mut held = self.budget.hold(0)?;
         let mut groups = Groups::new();
         self.vector(&node.input, steps, &mut |labels, column| {
-            let group = groups.entry(node.grouping.key(labels, &names), || {
+            let group = groups.entry(node.grouping.kept(labels, &names), || {
                 held.add(steps.count * Folded::weight(function))?;
                 Ok::<_, PromqlError>(Folded::new(function, steps.count))
             })?;
@@ -68,7 +41,7 @@ impl Evaluation<'_> {
         })?;
         for (labels, group) in groups.groups {
             self.budget.work(steps.count)?;
-            sink(&labels, &mut group.finish())?;
+            sink((&labels).into(), &mut group.finish())?;
         }
         Ok(())
     }
@@ -80,7 +53,7 @@ impl Evaluation<'_> {
         let names = node.grouping.names();
         let mut groups = Groups::new();
         self.vector(&node.input, steps, &mut |labels, column| {
-            let rows = groups.entry(node.grouping.key(labels, &names), || Rows::new(&self.budget))?;
+            let rows = groups.entry(node.grouping.kept(labels, &names), || Rows::new(self.budget))?;
             rows.keep(labels, column)
         })?;
         let mut values = Vec::new();
@@ -92,7 +65,7 @@ impl Evaluation<'_> {
                 self.budget.work(values.len())?;
                 *slot = if values.is_empty() { absent() } else { quantile(phi[step], &mut values) };
             }
-            sink(&labels, &mut column)?;
+            sink((&labels).into(), &mut column)?;
         }
         Ok(())
     }
@@ -113,7 +86,7 @@ impl Evaluation<'_> {
             for (step, value) in column.iter().enumerate().filter(|(_, v)| !is_absent(**v)) {
                 builder.reset(&base);
                 builder.set(label, &plain_notation(*value));
-                let counts = groups.entry(builder.build(), || {
+                let counts = groups.entry(builder.iter(), || {
                     held.add(steps.count)?;
                     Ok::<_, PromqlError>(vec![absent(); steps.count])
                 })?;
@@ -121,7 +94,7 @@ impl Evaluation<'_> {
             }
             self.budget.work(column.len())
         })?;
-        groups.groups.iter_mut().try_for_each(|(labels, counts)| sink(labels, counts))
+        groups.groups.iter_mut().try_for_each(|(labels, counts)| sink((&*labels).into(), counts))
     }
 }
 

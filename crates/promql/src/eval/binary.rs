@@ -64,8 +64,8 @@ struct Side {
 impl Evaluation<'_> {
     /// An operator between two vectors.
     pub(super) fn binary(&self, node: &VectorBinary, steps: Steps, sink: &mut Sink<'_>) -> Result<(), PromqlError> {
-        let mut left_rows = Rows::new(&self.budget)?;
-        let mut right_rows = Rows::new(&self.budget)?;
+        let mut left_rows = Rows::new(self.budget)?;
+        let mut right_rows = Rows::new(self.budget)?;
         let left = self.side(node, &node.left, steps, &mut left_rows)?;
         if left.rows.is_empty() {
             return Ok(());
@@ -76,7 +76,7 @@ impl Evaluation<'_> {
         for rows in one.by_key.values().filter(|rows| rows.len() > 1) {
             refuse_duplicates(node, one, many, rows)?;
         }
-        let mut results = Merged::new(&self.budget)?;
+        let mut results = Merged::new(self.budget)?;
         let mut scratch = Scratch { column: vec![absent(); steps.count], seen: vec![false; steps.count] };
         let mut keys: Vec<_> = many.by_key.iter().collect();
         // In order of rows, so that answers and errors do not depend on hashing.
@@ -89,11 +89,11 @@ impl Evaluation<'_> {
                     self.budget.work(steps.count)?;
                     combine(node, many_row, one_row, &mut scratch)?;
                     let labels = result_labels(node, &many_row.labels, &one_row.labels);
-                    results.add(&labels, &scratch.column, false)?.map_err(|_| clash(node))?;
+                    results.add((&labels).into(), &scratch.column)?.map_err(|_| clash(node))?;
                 }
             }
         }
-        results.rows.rows.iter_mut().try_for_each(|row| sink(&row.labels, &mut row.values))
+        results.rows.rows.iter_mut().try_for_each(|row| sink((&row.labels).into(), &mut row.values))
     }
 
     fn side(
@@ -114,7 +114,7 @@ impl Evaluation<'_> {
         let rows = std::mem::take(&mut kept.rows);
         let mut by_key: HashMap<Labels, Vec<usize>> = HashMap::new();
         for (at, row) in rows.iter().enumerate() {
-            by_key.entry(node.matching.key(&row.labels, &names)).or_default().push(at);
+            by_key.entry(node.matching.key((&row.labels).into(), &names)).or_default().push(at);
         }
         Ok(Side { rows, by_key, any })
     }
@@ -155,7 +155,7 @@ fn refuse_duplicates(node: &VectorBinary, one: &Side, many: &Side, rows: &[usize
             }
             if let Some(first) = holder[step] {
                 let names = node.matching.names();
-                let group = braced(&node.matching.key(&one.rows[*at].labels, &names));
+                let group = braced(&node.matching.key((&one.rows[*at].labels).into(), &names));
                 let side = if node.cardinality == Cardinality::OneToMany { "left" } else { "right" };
                 let (second, first) = (braced(&one.rows[*at].labels), braced(&one.rows[first].labels));
                 return Err(PromqlError::execution(format!(

@@ -44,7 +44,8 @@ impl Budget {
 
     /// Accounts for work on so many samples; now and then looks whether it is still wanted.
     pub fn work(&self, samples: usize) -> Result<(), PromqlError> {
-        let done = self.since_check.fetch_add(samples + 16, Relaxed) + samples + 16;
+        let work = samples.saturating_add(16);
+        let done = self.since_check.fetch_add(work, Relaxed).saturating_add(work);
         if done < CHECK_EVERY {
             return Ok(());
         }
@@ -52,11 +53,15 @@ impl Budget {
         self.check()
     }
 
-    /// Accounts for samples read from storage, which are held only until the next series is read.
-    pub fn read(&self, samples: usize) -> Result<(), PromqlError> {
+    /// Whether the samples of one series fit, which are held only until the next series is read.
+    pub fn fits(&self, samples: usize) -> Result<(), PromqlError> {
+        self.raise(self.held.load(Relaxed).saturating_add(samples))
+    }
+
+    /// Accounts for samples read from so many series.
+    pub fn read(&self, samples: usize, series: usize) -> Result<(), PromqlError> {
         self.read.fetch_add(samples, Relaxed);
-        self.raise(self.held.load(Relaxed).saturating_add(samples))?;
-        self.work(samples)
+        self.work(samples.saturating_add(series.saturating_mul(16)))
     }
 
     /// Whether the answer is still wanted.
@@ -82,7 +87,9 @@ impl Budget {
         if held > self.max_samples {
             return Err(PromqlError::TooManySamples { limit: self.max_samples });
         }
-        self.peak.fetch_max(held, Relaxed);
+        if held > self.peak.load(Relaxed) {
+            self.peak.fetch_max(held, Relaxed);
+        }
         Ok(())
     }
 }
@@ -116,11 +123,12 @@ mod tests {
         let budget = Budget::new(10, None, None);
         drop(budget.hold(8).expect("fits"));
         let mut held = budget.hold(6).expect("fits");
-        assert_eq!(budget.read(5), Err(PromqlError::TooManySamples { limit: 10 }));
+        assert_eq!(budget.fits(5), Err(PromqlError::TooManySamples { limit: 10 }));
         assert_eq!(held.add(5), Err(PromqlError::TooManySamples { limit: 10 }));
         drop(held);
         assert!(budget.hold(usize::MAX).is_err());
         assert!(budget.hold(10).is_ok());
+        assert_eq!(budget.read(5, 1), Ok(()));
         assert_eq!((budget.peak(), budget.samples_read()), (10, 5));
     }
 

@@ -1,10 +1,10 @@
 //! `histogram_quantile` over classic buckets: cumulative counters with an upper bound in the label `le`.
 
-use model::{BUCKET_LABEL, Labels, METRIC_NAME};
+use model::BUCKET_LABEL;
 
-use super::aggregate::Groups;
+use super::groups::Groups;
 use super::rows::Rows;
-use super::{Evaluation, Sink, Steps, absent, is_absent};
+use super::{Evaluation, RowLabels, Sink, Steps, absent, is_absent};
 use crate::PromqlError;
 use crate::plan::{Scalar, Vector};
 
@@ -40,10 +40,11 @@ impl Evaluation<'_> {
         let mut histograms: Groups<Histogram<'_>> = Groups::new();
         self.vector(input, steps, &mut |labels, column| {
             let Some(bound) = self.bound(labels) else { return Ok(()) };
-            let histogram = histograms.entry(labels.without(&[METRIC_NAME, BUCKET_LABEL]), || {
-                let (rows, metric) = (Rows::new(&self.budget)?, labels.metric_name().to_owned());
-                Ok::<_, PromqlError>(Histogram { rows, bounds: Vec::new(), metric })
-            })?;
+            let histogram =
+                histograms.entry(labels.without_name().iter().filter(|(name, _)| *name != BUCKET_LABEL), || {
+                    let (rows, metric) = (Rows::new(self.budget)?, labels.metric_name().to_owned());
+                    Ok::<_, PromqlError>(Histogram { rows, bounds: Vec::new(), metric })
+                })?;
             histogram.rows.keep(labels, column)?;
             // A row without values is not kept.
             histogram.bounds.resize(histogram.rows.rows.len(), bound);
@@ -52,12 +53,12 @@ impl Evaluation<'_> {
         let mut column = vec![absent(); steps.count];
         for (labels, histogram) in histograms.groups {
             self.quantiles(&histogram, &phi, &mut column)?;
-            sink(&labels, &mut column)?;
+            sink((&labels).into(), &mut column)?;
         }
         Ok(())
     }
 
-    fn bound(&self, labels: &Labels) -> Option<f64> {
+    fn bound(&self, labels: RowLabels<'_>) -> Option<f64> {
         let text = labels.get(BUCKET_LABEL).unwrap_or("");
         let bound = text.parse::<f64>().ok();
         if bound.is_none() {

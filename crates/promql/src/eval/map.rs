@@ -1,6 +1,8 @@
 //! Nodes that change each row on its own, as it passes.
 
-use model::{Labels, METRIC_NAME};
+use std::collections::HashSet;
+
+use model::Labels;
 
 use super::math::{max, min, round};
 use super::rows::{Merged, Rows};
@@ -12,7 +14,6 @@ impl Evaluation<'_> {
     /// A function of each value; drops the metric name.
     pub(super) fn map(&self, call: &MapCall, steps: Steps, sink: &mut Sink<'_>) -> Result<(), PromqlError> {
         let params: Vec<_> = call.params.iter().map(|p| self.scalar(p, steps)).collect::<Result<_, _>>()?;
-        let name = [METRIC_NAME];
         self.vector(&call.input, steps, &mut |labels, column| {
             match (call.function, params.as_slice()) {
                 // A NaN keeps its sign, so that none can turn into the mark of an empty slot.
@@ -30,7 +31,7 @@ impl Evaluation<'_> {
                     return Err(PromqlError::execution("missing parameter of a function"));
                 }
             }
-            sink(&labels.without(&name), column)
+            sink(labels.without_name(), column)
         })
     }
 
@@ -38,13 +39,12 @@ impl Evaluation<'_> {
     pub(super) fn with_scalar(&self, node: &WithScalar, steps: Steps, sink: &mut Sink<'_>) -> Result<(), PromqlError> {
         let scalar = self.scalar(&node.scalar, steps)?;
         let keeps_name = node.op.is_comparison() && !node.return_bool;
-        let name = [METRIC_NAME];
         self.vector(&node.input, steps, &mut |labels, column| {
             replace(column, |step, value| {
                 let (left, right) = if node.scalar_left { (scalar[step], value) } else { (value, scalar[step]) };
                 binary::element(node.op, node.return_bool, left, right, value)
             });
-            if keeps_name { sink(labels, column) } else { sink(&labels.without(&name), column) }
+            sink(if keeps_name { labels } else { labels.without_name() }, column)
         })
     }
 
@@ -66,7 +66,7 @@ impl Evaluation<'_> {
             }
             Ok(())
         })?;
-        sink(labels, &mut answer)
+        sink(labels.into(), &mut answer)
     }
 
     /// Rows by value at an instant; over a range there is no order of rows to speak of.
@@ -80,7 +80,7 @@ impl Evaluation<'_> {
         if steps.count != 1 {
             return self.vector(input, steps, sink);
         }
-        let mut kept = Rows::new(&self.budget)?;
+        let mut kept = Rows::new(self.budget)?;
         self.vector(input, steps, &mut |labels, column| kept.keep(labels, column))?;
         // Equal values in order of labels; NaN last either way.
         kept.rows.sort_by(|a, b| a.labels.cmp(&b.labels));
@@ -89,10 +89,10 @@ impl Evaluation<'_> {
             let order = a.partial_cmp(&b).unwrap_or(std::cmp::Ordering::Equal);
             a.is_nan().cmp(&b.is_nan()).then(if descending { order.reverse() } else { order })
         });
-        kept.rows.iter_mut().try_for_each(|row| sink(&row.labels, &mut row.values))
+        kept.rows.iter_mut().try_for_each(|row| sink((&row.labels).into(), &mut row.values))
     }
 
-    /// Joins rows that became equal.
+    /// Joins rows that became equal, or refuses them, which takes no more memory than their labels.
     pub(super) fn distinct(
         &self,
         strict: bool,
@@ -100,11 +100,21 @@ impl Evaluation<'_> {
         steps: Steps,
         sink: &mut Sink<'_>,
     ) -> Result<(), PromqlError> {
-        let mut merged = Merged::new(&self.budget)?;
-        self.vector(input, steps, &mut |labels, column| {
-            merged.add(labels, column, strict)?.map_err(|_| same_labelset())
-        })?;
-        merged.rows.rows.iter_mut().try_for_each(|row| sink(&row.labels, &mut row.values))
+        if strict {
+            let (mut held, mut seen) = (self.budget.hold(0)?, HashSet::new());
+            return self.vector(input, steps, &mut |labels, column| {
+                if column.iter().all(|v| is_absent(*v)) {
+                    return Ok(());
+                }
+                held.add(1)?;
+                let labels = labels.build();
+                sink((&labels).into(), column)?;
+                if seen.insert(labels) { Ok(()) } else { Err(same_labelset()) }
+            });
+        }
+        let mut merged = Merged::new(self.budget)?;
+        self.vector(input, steps, &mut |labels, column| merged.add(labels, column)?.map_err(|_| same_labelset()))?;
+        merged.rows.rows.iter_mut().try_for_each(|row| sink((&row.labels).into(), &mut row.values))
     }
 }
 

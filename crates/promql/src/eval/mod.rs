@@ -7,15 +7,17 @@
 //! A column is a flat `Vec<f64>` with one slot for each step. "No value here" is the bit pattern of the staleness
 //! marker: selectors filter the marker out, and no arithmetic produces it (it is a signalling NaN), so it is free.
 //!
-//! Everything hangs on `&self`, and a leaf's work on one series touches nothing shared but atomic counters: series can
-//! be spread over threads in [`select`] without a change elsewhere.
+//! A leaf's work on one series depends on nothing but the series, so [`spread`] may do it on several threads; rows reach
+//! the node above one after the other, in order, whatever their number.
 
 mod aggregate;
 mod binary;
 mod budget;
 pub(crate) mod date;
 mod fold;
+mod groups;
 mod histogram;
+mod labels;
 mod map;
 pub(crate) mod math;
 mod range;
@@ -24,6 +26,7 @@ mod rows;
 mod select;
 mod sets;
 mod sliding;
+mod spread;
 mod steps;
 mod top;
 mod vectors;
@@ -36,11 +39,13 @@ use model::{Labels, Queryable};
 use crate::PromqlError;
 use crate::plan::{At, Scalar, Shift, Vector};
 pub(crate) use budget::Budget;
+pub(crate) use labels::{RowLabels, collect};
 pub(crate) use rows::compact;
+pub(crate) use spread::Helpers;
 pub(crate) use steps::{Steps, absent, is_absent};
 
 /// Where a node sends its rows. The column may be changed by the receiver and is reused by the sender.
-pub(crate) type Sink<'s> = dyn FnMut(&Labels, &mut [f64]) -> Result<(), PromqlError> + 's;
+pub(crate) type Sink<'s> = dyn FnMut(RowLabels<'_>, &mut [f64]) -> Result<(), PromqlError> + 's;
 
 // Enough to understand what is wrong; more would only repeat it.
 const MAX_NOTES: usize = 16;
@@ -52,14 +57,19 @@ pub(crate) struct Notes {
     pub infos: BTreeSet<String>,
 }
 
-/// One evaluation of one query.
+/// One evaluation of one query, or of a subquery in it.
+#[derive(Clone, Copy)]
 pub(crate) struct Evaluation<'a> {
     pub storage: &'a dyn Queryable,
-    pub budget: Budget,
+    pub budget: &'a Budget,
+    pub helpers: &'a Helpers,
     pub lookback_ms: i64,
     /// What `@ start()` and `@ end()` mean.
     pub query: Steps,
-    pub notes: Mutex<Notes>,
+    pub notes: &'a Mutex<Notes>,
+    /// Whether the store may answer from rollups where it has nothing better, or where steps are long. The values of a
+    /// subquery are looked at again by a function that rollups are not made for.
+    pub rollups: bool,
 }
 
 impl Evaluation<'_> {
@@ -96,7 +106,7 @@ impl Evaluation<'_> {
             Vector::Binary(binary) => self.binary(binary, steps, sink),
             Vector::Set(set) => self.set(set, steps, sink),
             Vector::Aggregate(aggregate) => self.aggregate(aggregate, steps, sink),
-            Vector::OfScalar(scalar) => sink(&Labels::empty(), &mut self.scalar(scalar, steps)?),
+            Vector::OfScalar(scalar) => sink((&Labels::empty()).into(), &mut self.scalar(scalar, steps)?),
             Vector::Absent { input, labels } => self.absent(input, labels, steps, sink),
             Vector::HistogramQuantile { quantile, input } => self.histogram_quantile(quantile, input, steps, sink),
             Vector::Sort { descending, input } => self.sort(*descending, input, steps, sink),

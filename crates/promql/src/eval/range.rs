@@ -1,10 +1,10 @@
 //! Functions over windows: where the windows come from, and which function fills the column.
 
-use model::{Labels, METRIC_NAME, SampleBuffer};
+use model::{Column, METRIC_NAME, MatchOp, SampleBuffer};
 
-use super::select::{drop_stale, window};
+use super::select::{Leaf, drop_stale};
 use super::vectors;
-use super::{Evaluation, Sink, Steps, absent, compact, is_absent};
+use super::{Evaluation, RowLabels, Sink, Steps, absent, compact, is_absent};
 use crate::PromqlError;
 use crate::plan::{RangeCall, RangeFunction, RangeSource, Shift};
 
@@ -43,22 +43,52 @@ impl Evaluation<'_> {
         let pinned = call.source.shift().at.is_some() && params.is_empty();
         let once = pinned && call.function != RangeFunction::PredictLinear;
         let steps = if once { Steps { count: all.count.min(1), ..all } } else { all };
-        let held = self.budget.hold(all.count)?;
-        let mut column = vec![absent(); all.count];
-        let mut scratch = vectors::Scratch::default();
-        let name = [METRIC_NAME];
-        self.windows(&call.source, steps, &mut |labels, samples, windows| {
-            vectors::fill(call.function, samples, windows, &params, &mut scratch, &mut column[..steps.count]);
-            if once {
-                let (first, rest) = column.split_at_mut(steps.count);
-                first.iter().for_each(|v| rest.fill(*v));
+        let _held = self.budget.hold(all.count)?;
+        let mut wide = vec![absent(); if once { all.count } else { 0 }];
+        let counter = CounterCheck::new(call);
+        let mut send = |labels: RowLabels<'_>, column: &mut [f64]| {
+            let column = if let (true, [value]) = (once, &*column) {
+                wide.fill(*value);
+                wide.as_mut_slice()
+            } else {
+                column
+            };
+            self.remark_on_counter(counter, labels, column);
+            sink(if call.function.keeps_name() { labels } else { labels.without_name() }, column)
+        };
+        match &call.source {
+            RangeSource::Select { selector, range_ms } => {
+                let windows = self.ends(&call.source, steps);
+                let column = call.function.column();
+                let function = match column {
+                    // The store says how many samples each of its values stands for.
+                    Some(Column::Count) if self.rollups => RangeFunction::Sum,
+                    _ => call.function,
+                };
+                let leaf = Leaf {
+                    matchers: &selector.matchers,
+                    times: windows.ends,
+                    window_ms: *range_ms,
+                    column,
+                    newest_only: false,
+                };
+                self.columns(
+                    leaf,
+                    &|samples, scratch, column| {
+                        drop_stale(samples);
+                        vectors::fill(function, samples, windows, &params, scratch, column);
+                    },
+                    &mut |series, column| send(RowLabels::stored(series), column),
+                )
             }
-            self.remark_on_counter(call.function, labels, &column);
-            let kept = if call.function.keeps_name() { labels.clone() } else { labels.without(&name) };
-            sink(&kept, &mut column)
-        })?;
-        drop(held);
-        Ok(())
+            RangeSource::Subquery { .. } => {
+                let (mut column, mut scratch) = (vec![absent(); steps.count], vectors::Scratch::default());
+                self.windows(&call.source, steps, &mut |labels, samples, windows| {
+                    vectors::fill(call.function, samples, windows, &params, &mut scratch, &mut column);
+                    send(labels, &mut column)
+                })
+            }
+        }
     }
 
     /// A bare range selector or subquery, as an instant query may ask for it.
@@ -66,9 +96,13 @@ impl Evaluation<'_> {
         &self,
         source: &RangeSource,
         at: Steps,
-        each: &mut dyn FnMut(&Labels, &SampleBuffer) -> Result<(), PromqlError>,
+        each: &mut dyn FnMut(RowLabels<'_>, &SampleBuffer) -> Result<(), PromqlError>,
     ) -> Result<(), PromqlError> {
         self.windows(source, at, &mut |labels, samples, _| each(labels, samples))
+    }
+
+    fn ends(&self, source: &RangeSource, steps: Steps) -> Windows {
+        Windows { ends: self.shifted(source.shift(), steps), range_ms: source.range_ms(), eval: steps }
     }
 
     /// Sends the samples of every series from which the windows can be cut.
@@ -76,25 +110,28 @@ impl Evaluation<'_> {
         &self,
         source: &RangeSource,
         steps: Steps,
-        each: &mut dyn FnMut(&Labels, &SampleBuffer, Windows) -> Result<(), PromqlError>,
+        each: &mut dyn FnMut(RowLabels<'_>, &SampleBuffer, Windows) -> Result<(), PromqlError>,
     ) -> Result<(), PromqlError> {
-        let ends = self.shifted(source.shift(), steps);
-        let windows = Windows { ends, range_ms: source.range_ms(), eval: steps };
+        let windows = self.ends(source, steps);
         match source {
             RangeSource::Select { selector, range_ms } => {
-                self.read(&selector.matchers, window(ends, *range_ms), &mut |labels, samples| {
+                let matchers = &selector.matchers;
+                let leaf =
+                    Leaf { matchers, times: windows.ends, window_ms: *range_ms, column: None, newest_only: false };
+                self.read(leaf, &mut |labels, samples| {
                     drop_stale(samples);
                     each(labels, samples, windows)
                 })
             }
             RangeSource::Subquery { input, range_ms, step_ms, .. } => {
-                let inner = Steps::of_subquery(ends, *range_ms, *step_ms);
+                let inner = Steps::of_subquery(windows.ends, *range_ms, *step_ms);
                 if inner.count == 0 {
                     return Ok(());
                 }
                 let _held = self.budget.hold(inner.count)?;
                 let mut samples = SampleBuffer::default();
-                self.vector(input, inner, &mut |labels, column| {
+                let exact = Evaluation { rollups: false, ..*self };
+                exact.vector(input, inner, &mut |labels, column| {
                     self.budget.work(inner.count)?;
                     compact(column, inner, &mut samples);
                     if samples.is_empty() { Ok(()) } else { each(labels, &samples, windows) }
@@ -122,7 +159,7 @@ impl Evaluation<'_> {
     }
 
     fn absent_over_time(&self, call: &RangeCall, steps: Steps, sink: &mut Sink<'_>) -> Result<(), PromqlError> {
-        let held = self.budget.hold(2 * steps.count)?;
+        let held = self.budget.hold(steps.count.saturating_mul(2))?;
         let mut answer = vec![1.0; steps.count];
         let mut column = vec![absent(); steps.count];
         let mut scratch = vectors::Scratch::default();
@@ -136,17 +173,15 @@ impl Evaluation<'_> {
             Ok(())
         })?;
         drop(held);
-        sink(&call.absent_labels, &mut answer)
+        sink((&call.absent_labels).into(), &mut answer)
     }
 
-    /// `rate` and `increase` of what does not look like a counter are often a mistake.
-    fn remark_on_counter(&self, function: RangeFunction, labels: &Labels, column: &[f64]) {
-        if !matches!(function, RangeFunction::Rate | RangeFunction::Increase) {
-            return;
-        }
-        let name = labels.metric_name();
-        let counts = ["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| name.ends_with(suffix));
-        if !counts && !name.is_empty() && column.iter().any(|v| !is_absent(*v)) {
+    fn remark_on_counter(&self, check: CounterCheck, labels: RowLabels<'_>, column: &[f64]) {
+        if check == CounterCheck::Needed
+            && !looks_like_counter(labels.metric_name())
+            && column.iter().any(|v| !is_absent(*v))
+        {
+            let name = labels.metric_name();
             self.inform(|| {
                 format!("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {name:?}")
             });
@@ -160,4 +195,30 @@ impl Evaluation<'_> {
             self.warn(|| format!("quantile value should be between 0 and 1, got {shown}"));
         }
     }
+}
+
+/// Whether rows have to be looked at for what is no counter: `rate` and `increase` of that are often a mistake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CounterCheck {
+    Needed,
+    /// The function is another one, or the selector names a metric that looks like a counter.
+    Done,
+}
+
+impl CounterCheck {
+    fn new(call: &RangeCall) -> Self {
+        let named = match &call.source {
+            RangeSource::Select { selector, .. } => selector
+                .matchers
+                .iter()
+                .any(|m| m.name() == METRIC_NAME && m.op() == MatchOp::Equal && looks_like_counter(m.value())),
+            RangeSource::Subquery { .. } => false,
+        };
+        let asked = matches!(call.function, RangeFunction::Rate | RangeFunction::Increase);
+        if asked && !named { Self::Needed } else { Self::Done }
+    }
+}
+
+fn looks_like_counter(name: &str) -> bool {
+    name.is_empty() || ["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| name.ends_with(suffix))
 }

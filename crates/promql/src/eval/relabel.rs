@@ -36,9 +36,9 @@ impl Evaluation<'_> {
                     destination
                 }
             };
-            builder.reset(labels);
+            builder.reset(&labels.build());
             builder.set(destination, &text);
-            sink(&builder.build(), column)
+            sink((&builder.build()).into(), column)
         })
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use model::{Labels, SampleBuffer};
 
 use super::budget::{Budget, Held};
+use super::labels::RowLabels;
 use super::steps::{Steps, is_absent};
 use crate::PromqlError;
 
@@ -28,12 +29,12 @@ impl<'a> Rows<'a> {
     }
 
     /// Keeps a copy of a row, unless it has no value at all.
-    pub fn keep(&mut self, labels: &Labels, values: &[f64]) -> Result<(), PromqlError> {
+    pub fn keep(&mut self, labels: RowLabels<'_>, values: &[f64]) -> Result<(), PromqlError> {
         if values.iter().all(|v| is_absent(*v)) {
             return Ok(());
         }
         self.held.add(values.len())?;
-        self.rows.push(Row { labels: labels.clone(), values: values.to_vec() });
+        self.rows.push(Row { labels: labels.build(), values: values.to_vec() });
         Ok(())
     }
 }
@@ -52,14 +53,14 @@ impl<'a> Merged<'a> {
         Ok(Self { index: HashMap::new(), rows: Rows::new(budget)? })
     }
 
-    /// Adds a row; `Ok(Err(Clash))` when another row with its labels has a value at a step where it has one too, or,
-    /// where `strict`, when there is another row with its labels.
-    pub fn add(&mut self, labels: &Labels, values: &[f64], strict: bool) -> Result<Result<(), Clash>, PromqlError> {
-        let Some(at) = self.index.get(labels) else {
+    /// Adds a row; `Ok(Err(Clash))` when another row with its labels has a value at a step where it has one too.
+    pub fn add(&mut self, labels: RowLabels<'_>, values: &[f64]) -> Result<Result<(), Clash>, PromqlError> {
+        let labels = labels.build();
+        let Some(at) = self.index.get(&labels) else {
             let before = self.rows.rows.len();
-            self.rows.keep(labels, values)?;
+            self.rows.keep((&labels).into(), values)?;
             if self.rows.rows.len() > before {
-                self.index.insert(labels.clone(), before);
+                self.index.insert(labels, before);
             }
             return Ok(Ok(()));
         };
@@ -67,7 +68,7 @@ impl<'a> Merged<'a> {
             if is_absent(*new) {
                 continue;
             }
-            if strict || !is_absent(*old) {
+            if !is_absent(*old) {
                 return Ok(Err(Clash));
             }
             *old = *new;
@@ -96,11 +97,11 @@ mod tests {
         let budget = Budget::new(100, None, None);
         let mut merged = Merged::new(&budget).expect("fits");
         let labels = Labels::from_pairs([("a", "b")]);
-        let mut add = |values: &[f64], strict| merged.add(&labels, values, strict).expect("fits").is_ok();
-        assert!(add(&[absent(), absent()], true));
-        assert!(add(&[1.0, absent()], true));
-        assert!(add(&[absent(), 2.0], false));
-        assert!(!add(&[3.0, absent()], false));
+        let mut add = |values: &[f64]| merged.add((&labels).into(), values).expect("fits").is_ok();
+        assert!(add(&[absent(), absent()]));
+        assert!(add(&[1.0, absent()]));
+        assert!(add(&[absent(), 2.0]));
+        assert!(!add(&[3.0, absent()]));
         assert_eq!(merged.rows.rows.len(), 1);
         assert_eq!(merged.rows.rows[0].values, [1.0, 2.0]);
     }

@@ -6,7 +6,7 @@ use model::Labels;
 
 use super::map::same_labelset;
 use super::rows::Merged;
-use super::{Evaluation, Sink, Steps, absent, is_absent};
+use super::{Evaluation, RowLabels, Sink, Steps, absent, is_absent};
 use crate::PromqlError;
 use crate::plan::{SetBinary, SetOp, Vector};
 
@@ -22,7 +22,7 @@ impl Evaluation<'_> {
         let names = node.matching.names();
         let mut held = self.budget.hold(0)?;
         let mut present = Presence::new();
-        let mut note = |labels: &Labels, column: &mut [f64]| {
+        let mut note = |labels: RowLabels<'_>, column: &mut [f64]| {
             let key = node.matching.key(labels, &names);
             if !present.contains_key(&key) {
                 // A flag is an eighth of a sample.
@@ -48,9 +48,9 @@ impl Evaluation<'_> {
     fn or(&self, node: &SetBinary, steps: Steps, sink: &mut Sink<'_>) -> Result<(), PromqlError> {
         let names = node.matching.names();
         let mut present = Presence::new();
-        let mut merged = Merged::new(&self.budget)?;
-        let add = |merged: &mut Merged<'_>, labels: &Labels, column: &[f64]| {
-            merged.add(labels, column, false)?.map_err(|_| same_labelset())
+        let mut merged = Merged::new(self.budget)?;
+        let add = |merged: &mut Merged<'_>, labels: RowLabels<'_>, column: &[f64]| {
+            merged.add(labels, column)?.map_err(|_| same_labelset())
         };
         let (left, right): (&Vector, &Vector) = (&node.left, &node.right);
         self.vector(left, steps, &mut |labels, column| {
@@ -64,7 +64,7 @@ impl Evaluation<'_> {
             self.budget.work(column.len())?;
             add(&mut merged, labels, column)
         })?;
-        merged.rows.rows.iter_mut().try_for_each(|row| sink(&row.labels, &mut row.values))
+        merged.rows.rows.iter_mut().try_for_each(|row| sink((&row.labels).into(), &mut row.values))
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use model::Labels;
 
-use super::aggregate::Groups;
+use super::groups::Groups;
 use super::{Evaluation, Sink, Steps, absent, is_absent};
 use crate::PromqlError;
 use crate::plan::{Aggregate, Scalar};
@@ -65,7 +65,7 @@ impl Evaluation<'_> {
         let mut candidates: BTreeMap<usize, Labels> = BTreeMap::new();
         let mut row = 0;
         self.vector(&node.input, steps, &mut |labels, column| {
-            let heaps = groups.entry(node.grouping.key(labels, &names), || {
+            let heaps = groups.entry(node.grouping.kept(labels, &names), || {
                 held.add(steps.count)?;
                 Ok::<_, PromqlError>(vec![BinaryHeap::new(); steps.count])
             })?;
@@ -86,7 +86,7 @@ impl Evaluation<'_> {
                 }
             }
             if entered > 0 {
-                candidates.insert(row, labels.clone());
+                candidates.insert(row, labels.build());
             }
             self.budget.work(column.len())
         })?;
@@ -120,7 +120,7 @@ impl Evaluation<'_> {
         }
         for row in order {
             if let (Some(labels), Some(column)) = (candidates.get(&row), columns.get_mut(&row)) {
-                sink(labels, column)?;
+                sink(labels.into(), column)?;
             }
         }
         Ok(())

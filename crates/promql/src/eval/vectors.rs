@@ -194,6 +194,8 @@ fn extrapolated(
         resets.extend(all.map(|(at, pair)| (at + 1, pair[0])));
     }
     let mut first_reset = 0;
+    let range_seconds = is_rate.then_some(windows.range_ms as f64 / 1000.0);
+    let mut stretch = Stretch::default();
     walk(samples, windows, column, |step, from, to| {
         if to - from < 2 {
             return absent();
@@ -205,26 +207,71 @@ fn extrapolated(
         let change = inside.fold(values[to - 1] - values[from], |change, (_, before)| change + before);
         let end = windows.ends.at(step);
         let start = end.saturating_sub(windows.range_ms);
-        let sampled = times[to - 1].saturating_sub(times[from]) as f64 / 1000.0;
-        let average = sampled / (to - from - 1) as f64;
-        let threshold = average * 1.1;
-        let mut to_start = times[from].saturating_sub(start) as f64 / 1000.0;
-        if to_start >= threshold {
-            to_start = average / 2.0;
+        let shape = Shape {
+            sampled_ms: times[to - 1].saturating_sub(times[from]),
+            start_ms: times[from].saturating_sub(start),
+            end_ms: end.saturating_sub(times[to - 1]),
+            intervals: to - from - 1,
+        };
+        // Regular samples make the same window again and again.
+        if shape != stretch.shape {
+            stretch = Stretch::of(shape, range_seconds);
         }
-        if is_counter && change > 0.0 && values[from] >= 0.0 {
-            to_start = to_start.min(sampled * (values[from] / change));
+        let first = values[from];
+        if is_counter && change > 0.0 && first >= 0.0 && stretch.may_reach_below_zero(first, change) {
+            let to_start = stretch.to_start.min(stretch.sampled * (first / change));
+            return change * stretch.factor_from(to_start, range_seconds);
         }
-        let mut to_end = end.saturating_sub(times[to - 1]) as f64 / 1000.0;
-        if to_end >= threshold {
-            to_end = average / 2.0;
-        }
-        let mut factor = (sampled + to_start + to_end) / sampled;
-        if is_rate {
-            factor /= windows.range_ms as f64 / 1000.0;
-        }
-        change * factor
+        change * stretch.factor
     });
+}
+
+/// How the samples lie in a window: what lies between them, before them and behind them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Shape {
+    sampled_ms: i64,
+    start_ms: i64,
+    end_ms: i64,
+    intervals: usize,
+}
+
+/// How far the samples of such a window are stretched, in seconds, and what a difference is multiplied with.
+#[derive(Debug, Clone, Copy, Default)]
+struct Stretch {
+    shape: Shape,
+    sampled: f64,
+    to_start: f64,
+    to_end: f64,
+    factor: f64,
+}
+
+impl Stretch {
+    fn of(shape: Shape, range_seconds: Option<f64>) -> Self {
+        let sampled = shape.sampled_ms as f64 / 1000.0;
+        let average = sampled / shape.intervals as f64;
+        let threshold = average * 1.1;
+        let near = |ms: i64| {
+            let seconds = ms as f64 / 1000.0;
+            if seconds >= threshold { average / 2.0 } else { seconds }
+        };
+        let (to_start, to_end) = (near(shape.start_ms), near(shape.end_ms));
+        let mut stretch = Self { shape, sampled, to_start, to_end, factor: 0.0 };
+        stretch.factor = stretch.factor_from(to_start, range_seconds);
+        stretch
+    }
+
+    fn factor_from(&self, to_start: f64, range_seconds: Option<f64>) -> f64 {
+        let factor = (self.sampled + to_start + self.to_end) / self.sampled;
+        range_seconds.map_or(factor, |range| factor / range)
+    }
+
+    /// Whether the line through the samples may cross zero before the window begins. Spares a division for most
+    /// windows; where rounding could decide, and for numbers too small to be precise, the answer is yes.
+    #[inline]
+    fn may_reach_below_zero(&self, first: f64, change: f64) -> bool {
+        let surely_above = first > 1e-290 && self.sampled * first > self.to_start * change * (1.0 + 1e-9);
+        !surely_above
+    }
 }
 
 /// `irate` and `idelta`: from the last two samples.

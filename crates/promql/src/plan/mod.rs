@@ -4,9 +4,10 @@
 mod build;
 mod functions;
 
-use model::{Labels, Matcher};
+use model::{Column, Labels, Matcher};
 use regex::Regex;
 
+use crate::eval::{RowLabels, collect};
 pub(crate) use build::build;
 
 /// A whole query.
@@ -143,6 +144,19 @@ impl RangeFunction {
     pub fn keeps_name(self) -> bool {
         matches!(self, Self::First | Self::Last)
     }
+
+    /// Which value of a rollup stands for the samples in a window; `None` where none can.
+    pub fn column(self) -> Option<Column> {
+        match self {
+            Self::Rate | Self::Increase | Self::Delta | Self::Irate | Self::Idelta | Self::Last => Some(Column::Last),
+            Self::Sum => Some(Column::Sum),
+            Self::Avg => Some(Column::Average),
+            Self::Min => Some(Column::Min),
+            Self::Max => Some(Column::Max),
+            Self::Count => Some(Column::Count),
+            _ => None,
+        }
+    }
 }
 
 /// A function of each value on its own; drops the metric name.
@@ -214,13 +228,22 @@ impl Grouping {
         self.labels.iter().map(String::as_str).collect()
     }
 
-    /// What remains of a label set; `names` are those of [`Grouping::names`].
-    pub fn key(&self, labels: &Labels, names: &[&str]) -> Labels {
-        match (self.include, names) {
-            (true, []) => Labels::empty(),
-            (true, names) => labels.keep_only(names),
-            (false, names) => labels.without(names),
-        }
+    /// What remains of a row's labels, which are not looked at where nothing can remain; `names` are those of
+    /// [`Grouping::names`].
+    pub fn kept<'p>(
+        &self,
+        labels: RowLabels<'p>,
+        names: &'p [&'p str],
+    ) -> impl Iterator<Item = (&'p str, &'p str)> + Clone + use<'p> {
+        let include = self.include;
+        let asked = !(include && names.is_empty());
+        let pairs = asked.then(|| labels.iter()).into_iter().flatten();
+        pairs.filter(move |(name, _)| names.contains(name) == include)
+    }
+
+    /// The same as a label set.
+    pub fn key(&self, labels: RowLabels<'_>, names: &[&str]) -> Labels {
+        collect(self.kept(labels, names))
     }
 }
 
@@ -300,6 +323,19 @@ pub(crate) enum Relabel {
 }
 
 impl Vector {
+    /// Whether rows come in order of their labels: those of a store do, and some nodes change neither.
+    pub fn is_in_label_order(&self) -> bool {
+        match self {
+            Self::Select(_) => true,
+            Self::Range(call) => call.function.keeps_name() && matches!(call.source, RangeSource::Select { .. }),
+            Self::WithScalar(binary) => {
+                binary.op.is_comparison() && !binary.return_bool && binary.input.is_in_label_order()
+            }
+            Self::Set(set) => set.op != SetOp::Or && set.left.is_in_label_order(),
+            _ => false,
+        }
+    }
+
     /// Whether an instant answer comes in an order of its own.
     pub fn is_ordered(&self) -> bool {
         match self {

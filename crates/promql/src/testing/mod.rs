@@ -1,5 +1,6 @@
 //! Tests of the whole engine: scripts in `tests/scripts`, and properties.
 
+mod hints;
 mod properties;
 mod script;
 mod storage;

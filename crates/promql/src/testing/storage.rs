@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use model::{
-    Labels, Matcher, MetricMetadata, Queryable, SampleBuffer, SelectError, Selection, StoredSeries, TimeRange,
-    TimestampMs, matches_all,
+    Column, Hints, Labels, Matcher, MetricMetadata, Queryable, SampleBuffer, SelectError, Selection, StoredSeries,
+    TimeRange, TimestampMs, is_stale, matches_all,
 };
 
 /// One series of a [`MemoryStore`].
@@ -12,6 +12,7 @@ use model::{
 pub(crate) struct MemorySeries {
     labels: Labels,
     samples: Arc<SampleBuffer>,
+    hints: Hints,
 }
 
 impl StoredSeries for MemorySeries {
@@ -22,7 +23,8 @@ impl StoredSeries for MemorySeries {
     fn read(&self, range: TimeRange, into: &mut SampleBuffer) -> Result<(), SelectError> {
         for (time, value) in self.samples.timestamps.iter().zip(&self.samples.values) {
             if (range.start..=range.end).contains(&TimestampMs(*time)) {
-                into.push(*time, *value);
+                let counts = self.hints.rollups && self.hints.column == Column::Count && !is_stale(*value);
+                into.push(*time, if counts { 1.0 } else { *value });
             }
         }
         Ok(())
@@ -39,14 +41,15 @@ impl MemoryStore {
     /// Adds a series.
     pub fn add(&mut self, labels: Labels, samples: SampleBuffer) {
         let at = self.series.partition_point(|s| s.labels < labels);
-        self.series.insert(at, MemorySeries { labels, samples: Arc::new(samples) });
+        self.series.insert(at, MemorySeries { labels, samples: Arc::new(samples), hints: Hints::default() });
     }
 }
 
 impl Queryable for MemoryStore {
     fn select(&self, selection: &Selection<'_>) -> Result<Vec<Box<dyn StoredSeries>>, SelectError> {
         let wanted = self.series.iter().filter(|s| matches_all(selection.matchers, &s.labels));
-        Ok(wanted.map(|s| Box::new(s.clone()) as Box<dyn StoredSeries>).collect())
+        let hinted = |s: &MemorySeries| MemorySeries { hints: selection.hints, ..s.clone() };
+        Ok(wanted.map(|s| Box::new(hinted(s)) as Box<dyn StoredSeries>).collect())
     }
 
     fn series(&self, _: &[Vec<Matcher>], _: TimeRange) -> Result<Vec<Labels>, SelectError> {

@@ -1,5 +1,6 @@
 //! Targets over time: reports, what a reload keeps and ends, files, limits, shutdown.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use model::TimestampMs;
@@ -48,6 +49,28 @@ async fn every_scrape_reports_on_itself() {
     assert_eq!(status.global_url, status.scrape_url.replace("127.0.0.1", "edge.example"));
     assert_eq!(status.discovered_labels.get("__address__"), Some(address));
     assert!(status.last_scrape.is_some());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_store_that_takes_nothing_leaves_a_gap_and_healthy_targets() {
+    let target = FakeTarget::start(Behaviour::body("a 1\n")).await;
+    let (server, address) = (Server::start(vec![job("j", &[&target], "")]), target.address.as_str());
+    server.store.wait_for_last("a", address, "1").await;
+    server.store.full.store(true, Ordering::Relaxed);
+    // Each scrape is one sample and five about itself.
+    wait_for("two lost scrapes", || {
+        let metrics = String::from_utf8_lossy(&server.metrics.render()).into_owned();
+        let lost = metrics.lines().find_map(|l| l.strip_prefix("highwater_scrape_samples_lost_total "))?;
+        (lost.parse::<f64>().expect("is a number") >= 12.0).then_some(())
+    })
+    .await;
+    let stored = server.store.values("up", address).len();
+    let status = server.target(address).expect("is there");
+    assert_eq!((status.health, status.last_error.as_str()), (Health::Up, ""));
+    server.store.full.store(false, Ordering::Relaxed);
+    wait_for("what comes after", || (server.store.values("up", address).len() > stored).then_some(())).await;
+    assert!(server.store.values("up", address).iter().all(|up| up == "1"));
     server.stop().await;
 }
 

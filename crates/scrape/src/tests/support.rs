@@ -1,10 +1,11 @@
 //! A store that remembers, a target that does as it is told, and waiting with a deadline.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use config::{Document, Global};
-use model::{Append, AppendReport, Batch, MetricMetadata, Row};
+use model::{Append, AppendError, AppendReport, Batch, MetricMetadata, Row};
 use parking_lot::Mutex;
 use runtime::{Metrics, Supervisor};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -32,18 +33,22 @@ pub(crate) async fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>
     }
 }
 
-/// Remembers everything, in order.
+/// Remembers everything, in order; can be told to take nothing.
 #[derive(Default)]
 pub(crate) struct Store {
+    pub(crate) full: AtomicBool,
     rows: Mutex<Vec<Row>>,
     metadata: Mutex<Vec<MetricMetadata>>,
 }
 
 impl Append for Store {
-    fn append(&self, batch: &Batch) -> AppendReport {
+    fn append(&self, batch: &Batch) -> Result<AppendReport, AppendError> {
+        if self.full.load(Ordering::Relaxed) {
+            return Err(AppendError::Unwritable("no space left on purpose".to_owned()));
+        }
         self.rows.lock().extend(batch.rows.iter().cloned());
         self.metadata.lock().extend(batch.metadata.iter().cloned());
-        AppendReport { appended: batch.rows.len(), ..AppendReport::default() }
+        Ok(AppendReport { appended: batch.rows.len(), ..AppendReport::default() })
     }
 }
 
