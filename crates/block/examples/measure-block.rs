@@ -1,7 +1,7 @@
 //! Measures the block on series like those of a Kubernetes fleet: bytes per sample by section, nanoseconds per sample to
 //! write and to read.
 //!
-//! `cargo run --release -p block --example measure -- [SERIES] [SAMPLES] [FOLDER]`
+//! `cargo run --release -p block --example measure-block -- [SERIES] [SAMPLES] [FOLDER]`
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

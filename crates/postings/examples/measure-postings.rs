@@ -1,4 +1,4 @@
-//! Measures selections over a made-up index: `cargo run --release -p postings --example measure [SERIES]`.
+//! Measures selections over a made-up index: `cargo run --release -p postings --example measure-postings [SERIES]`.
 
 use std::borrow::Cow;
 use std::hint::black_box;
