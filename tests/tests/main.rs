@@ -8,5 +8,6 @@ mod durability;
 mod end_to_end;
 mod harness;
 mod interoperability;
+mod moving;
 mod processes;
 mod storage;
