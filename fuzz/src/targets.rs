@@ -1,6 +1,7 @@
 //! The decoders, and valid inputs of each.
 
 mod prometheus;
+mod query;
 mod storage;
 
 use std::path::Path;
@@ -24,7 +25,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "prometheus-wal", run: prometheus::wal, seeds: prometheus::wal_seeds },
     Target { name: "remote-write", run: remote_write, seeds: remote_write_seeds },
     Target { name: "exposition", run: exposition, seeds: exposition_seeds },
-    Target { name: "promql", run: promql, seeds: promql_seeds },
+    Target { name: "promql", run: query::parser, seeds: query::seeds },
+    Target { name: "promql-evaluate", run: query::evaluate, seeds: query::seeds },
+    Target { name: "remote-read", run: query::remote_read, seeds: query::remote_read_seeds },
 ];
 
 pub fn names() -> Vec<&'static str> {
@@ -89,22 +92,6 @@ fn exposition_seeds() -> Vec<Vec<u8>> {
     let text = "# HELP a_total What is \\\\ counted.\n# TYPE a_total counter\na_total{b=\"c\\n\",d=\"\\\"\"} 1 1700000000000\n\
                 # TYPE h histogram\nh_bucket{le=\"+Inf\"} 3e0\nh_sum NaN\nh_count 3\n{\"quoted.name\",x=\"y\"} -Inf\n# EOF\n";
     vec![text.as_bytes().to_vec()]
-}
-
-fn promql(text: &[u8]) {
-    let Ok(text) = std::str::from_utf8(text) else { return };
-    let _ = promql::Engine::new(promql::EngineOptions::default()).parse(text);
-}
-
-fn promql_seeds() -> Vec<Vec<u8>> {
-    [
-        "sum by (a) (rate(b_total{c=~\"d.*\",e!=\"f\"}[5m] offset 1h)) / on (a) group_left (g) h > bool 1e3",
-        "histogram_quantile(0.99, x) and unless or label_replace(y, \"a\", \"$1\", \"b\", \"(.*)\")",
-        "max_over_time(deriv(z[5m])[1h:1m] @ end()) ^ -2 % 3",
-        "topk(3, {__name__=\"q\"}) or absent({\"quoted\", a=\"b\"})",
-    ]
-    .map(|q| q.as_bytes().to_vec())
-    .to_vec()
 }
 
 /// A folder in memory where there is one: prometheus-block reads real files.

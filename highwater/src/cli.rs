@@ -6,7 +6,12 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use runtime::{LogFormat, LogLevel};
 
+use crate::check::RulesArgs;
 use crate::demo::DemoArgs;
+use crate::features::FeatureArgs;
+use crate::query::QueryCommand;
+use crate::query_limits::QueryLimitArgs;
+use crate::remote_read::RemoteReadArgs;
 use crate::simulate::SimulateArgs;
 use crate::storage::StorageArgs;
 use crate::tsdb::TsdbCommand;
@@ -33,6 +38,9 @@ pub enum Command {
     Demo(DemoArgs),
     /// Serve the metrics of a simulated fleet, with faults on demand
     Simulate(SimulateArgs),
+    /// Ask any Prometheus-compatible server, as `promtool query` does
+    #[command(subcommand)]
+    Query(QueryCommand),
     /// Check files before using them
     #[command(subcommand)]
     Check(CheckCommand),
@@ -48,13 +56,11 @@ pub enum CheckCommand {
         /// Configuration files
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        #[command(flatten)]
+        features: FeatureArgs,
     },
-    /// Check rule files
-    Rules {
-        /// Rule files
-        #[arg(required = true)]
-        files: Vec<PathBuf>,
-    },
+    /// Check rule files, as promtool does: every problem of every file
+    Rules(RulesArgs),
     /// Check configurations of alert routers
     Alerts {
         /// Configuration files
@@ -89,20 +95,32 @@ pub struct TierArgs {
     /// Whether /api/v1/admin may delete series, clean tombstones and take snapshots
     #[arg(long = "web.enable-admin-api")]
     pub enable_admin: bool,
+    /// Whether /-/quit may end the process
+    #[arg(long = "web.enable-lifecycle")]
+    pub enable_lifecycle: bool,
+    /// Web pages of which origins may read the answers: a regular expression for the whole origin
+    #[arg(long = "web.cors.origin", value_name = "REGEX", default_value = ".*")]
+    pub cors_origin: String,
     #[command(flatten)]
     pub storage: StorageArgs,
+    #[command(flatten)]
+    pub remote_read: RemoteReadArgs,
     /// How long a query may take
     #[arg(long = "query.timeout", value_name = "DURATION", default_value = "2m", value_parser = model::parse_duration)]
     pub query_timeout: Duration,
     /// Queries that run at once
     #[arg(long = "query.max-concurrency", value_name = "COUNT", default_value_t = 20)]
     pub query_concurrency: usize,
-    /// Samples that one query may load
-    #[arg(long = "query.max-samples", value_name = "COUNT", default_value_t = 50_000_000)]
-    pub query_max_samples: usize,
+    #[command(flatten)]
+    pub query_limits: QueryLimitArgs,
+    /// Bytes for answers of range queries that dashboards ask again, for example 64MB; 0 keeps none
+    #[arg(long = "query.result-cache-bytes", value_name = "SIZE", default_value = "64MiB", value_parser = model::parse_bytes)]
+    pub query_result_cache: u64,
     /// How far back an instant query looks for a sample
     #[arg(long = "query.lookback-delta", value_name = "DURATION", default_value = "5m", value_parser = model::parse_duration)]
     pub query_lookback: Duration,
+    #[command(flatten)]
+    pub features: FeatureArgs,
     #[command(flatten)]
     pub log: LogArgs,
 }
@@ -159,4 +177,21 @@ pub struct AlertsArgs {
     pub cluster_peer_timeout: Duration,
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// Flags of several groups share one command: two fields of the same name would be one flag with two meanings.
+    #[test]
+    fn no_two_flags_are_one() {
+        Cli::command().debug_assert();
+        for role in ["edge", "cascade", "central"] {
+            let given = Cli::try_parse_from(["highwater", role]);
+            assert!(given.is_ok(), "{role}: {}", given.err().map(|e| e.to_string()).unwrap_or_default());
+        }
+    }
 }

@@ -1,12 +1,18 @@
-//! The one binary: reads the command line and hands over to a role, the demo, the simulator, the checks or
-//! the commands on stores.
+//! The one binary: reads the command line and hands over to a role, the demo, the simulator, the checks,
+//! the questions or the commands on stores.
 
 mod check;
 mod cli;
 mod demo;
+mod features;
+mod moment;
+mod query;
+mod query_limits;
+mod remote_read;
 mod roles;
 mod simulate;
 mod storage;
+mod table;
 mod tsdb;
 
 use std::process::ExitCode;
@@ -23,11 +29,17 @@ fn main() -> ExitCode {
         Command::Alerts(args) => roles::run_alerts(args),
         Command::Demo(args) => demo::run(args),
         Command::Simulate(args) => simulate::run(args),
-        Command::Check(command) => check::run(command),
+        Command::Query(command) => query::run(command),
+        Command::Check(command) => return finish(check::run(command)),
         Command::Tsdb(command) => tsdb::run(command),
     };
+    finish(result.map(|()| ExitCode::SUCCESS))
+}
+
+/// The exit code, and what went wrong.
+fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Straight to standard error: a bad start must be readable whatever the log format.
             eprintln!("highwater: {}", told(&error));

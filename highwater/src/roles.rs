@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use model::format_duration;
 use runtime::{init_logging, run_until_stopped};
-use tier::{App, Options, Role};
+use tier::{App, CorsOrigins, Options, Role};
 
 use crate::cli::{AlertsArgs, TierArgs};
 use crate::storage;
@@ -66,27 +66,43 @@ fn tier_options<R: Role>(listen_address: String, args: TierArgs) -> Result<Optio
         ("web.external-url", args.external_url.clone().unwrap_or_default()),
         ("web.max-connections", args.max_connections.to_string()),
         ("web.enable-admin-api", args.enable_admin.to_string()),
+        ("web.enable-lifecycle", args.enable_lifecycle.to_string()),
+        ("web.cors.origin", args.cors_origin.clone()),
         ("storage.path", storage_path.display().to_string()),
         ("query.timeout", format_duration(args.query_timeout)),
         ("query.max-concurrency", args.query_concurrency.to_string()),
-        ("query.max-samples", args.query_max_samples.to_string()),
+        ("query.result-cache-bytes", args.query_result_cache.to_string()),
         ("query.lookback-delta", format_duration(args.query_lookback)),
+        ("enable-feature", args.features.names.join(",")),
         ("log.level", args.log.level.to_string()),
         ("log.format", args.log.format.to_string()),
     ];
+    flags.extend(args.query_limits.shown());
     flags.extend(storage::shown(&store));
+    flags.extend(args.remote_read.shown());
+    let query_syntax = args.features.syntax(|name| tracing::warn!(name, "there is no such feature"));
     Ok(Options {
         config_file: args.config_file,
         listen_address,
         external_url: args.external_url,
         max_connections: args.max_connections,
         enable_admin: args.enable_admin,
+        enable_lifecycle: args.enable_lifecycle,
+        cors_origins: CorsOrigins::parse(&args.cors_origin).context("--web.cors.origin")?,
         storage_path,
         store,
         query_timeout: args.query_timeout,
         query_concurrency: args.query_concurrency,
-        query_max_samples: args.query_max_samples,
+        query_max_samples: args.query_limits.max_samples,
+        query_max_memory: args.query_limits.max_memory(),
+        query_max_memory_total: args.query_limits.max_memory_total(),
+        query_max_series: args.query_limits.max_series,
+        query_max_points: args.query_limits.max_points,
+        query_log_slower_than: args.query_limits.log_slower_than,
+        query_result_cache_bytes: args.query_result_cache,
         query_lookback: args.query_lookback,
+        query_syntax,
+        remote_read: args.remote_read.limits(),
         flags: flags.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
     })
 }

@@ -161,6 +161,8 @@ impl StorageArgs {
             },
             max_head_samples: self.max_head_samples,
             max_block_span: self.max_block_span,
+            // As in Prometheus, the configuration file says how many: storage.exemplars.max_exemplars.
+            max_exemplars: StoreOptions::default().max_exemplars,
             read_only: false,
         })
     }

@@ -4,10 +4,14 @@
 mod architecture;
 mod dashboards;
 mod demo;
+mod differential;
 mod durability;
 mod end_to_end;
 mod harness;
 mod interoperability;
 mod moving;
 mod processes;
+mod remote_read;
+mod result_cache;
+mod side_by_side;
 mod storage;

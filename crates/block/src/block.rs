@@ -197,7 +197,19 @@ impl Shared {
 
     /// Where the chunks of a column are.
     pub(crate) fn chunks(&self, column: usize) -> Result<ChunkTable<'_>, BlockError> {
-        let (offset, bytes) = self.section(SectionKind::Chunks as u32 + column as u32)?;
+        self.chunk_table(SectionKind::Chunks as u32 + column as u32)
+    }
+
+    /// Where the chunks of histograms are.
+    pub(crate) fn histogram_chunks(&self) -> Result<ChunkTable<'_>, BlockError> {
+        if self.meta.histograms == 0 {
+            return Ok(ChunkTable { bytes: &[] });
+        }
+        self.chunk_table(SectionKind::Histograms as u32)
+    }
+
+    fn chunk_table(&self, kind: u32) -> Result<ChunkTable<'_>, BlockError> {
+        let (offset, bytes) = self.section(kind)?;
         if bytes.len().is_multiple_of(CHUNK_ENTRY_BYTES) {
             Ok(ChunkTable { bytes })
         } else {

@@ -74,10 +74,11 @@ pub(crate) struct ChunkBuilder {
 }
 
 impl ChunkBuilder {
-    /// Whether the pages so far should become a chunk before another of `samples` samples is added.
-    pub(crate) fn is_full(&self, samples: usize, metric_changes: bool) -> bool {
+    /// Whether the pages so far should become a chunk before another of a series and `samples` samples is added. A chunk
+    /// numbers its series one after another: one that has histograms only ends it.
+    pub(crate) fn is_full(&self, ordinal: u32, samples: usize, metric_changes: bool) -> bool {
         let limit = if metric_changes { MIN } else { FULL + 1 - samples.min(FULL) };
-        self.weight >= limit
+        self.weight >= limit || self.pages.last().is_some_and(|last| last.ordinal + 1 < ordinal)
     }
 
     /// Adds a page; there is at least one value, and series come in order.

@@ -33,6 +33,8 @@ pub(crate) enum SectionKind {
     Postings = 5,
     /// Where the chunks of patterns are.
     Patterns = 6,
+    /// Where the chunks of histograms are. Not there in a block without histograms.
+    Histograms = 7,
     /// Where the chunks of values are; one section per column, numbered from here.
     Chunks = 16,
 }
@@ -46,6 +48,7 @@ pub(crate) fn section_name(kind: u32) -> String {
         4 => "series".to_owned(),
         5 => "postings".to_owned(),
         6 => "patterns".to_owned(),
+        7 => "histograms".to_owned(),
         column => format!("chunks {}", column.wrapping_sub(SectionKind::Chunks as u32)),
     }
 }

@@ -16,6 +16,7 @@ mod chunk;
 mod directory;
 mod error;
 mod format;
+mod histograms;
 mod index;
 mod indexer;
 mod lists;

@@ -31,7 +31,10 @@ pub struct BlockMeta {
     pub series: u64,
     /// How many samples it has, tombstones not considered; in a rollup, how many rows.
     pub samples: u64,
-    /// How many chunks of values it has.
+    /// How many native histograms it has, tombstones not considered. They are no samples.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub histograms: u64,
+    /// How many chunks of values and of histograms it has.
     pub chunks: u64,
     /// How often its samples were compacted; 1 for what comes from the head.
     pub level: u32,
@@ -42,6 +45,10 @@ pub struct BlockMeta {
     pub parents: Vec<String>,
     /// When it was written.
     pub created_ms: i64,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A name that nothing else has: the time, and 80 bits that nobody can foresee.

@@ -3,12 +3,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use model::{Column, SampleBuffer, TimeRange};
+use model::{Column, HistogramBuffer, SampleBuffer, TimeRange};
 
 use crate::block::{ChunkEntry, Shared};
 use crate::directory::OpenChunk;
 use crate::error::{BlockError, Malformed};
 use crate::format::Frame;
+use crate::histograms::HistogramChunk;
 use crate::rollup::{COLUMNS, RollupBuffer, stored_column};
 use crate::times::{PageTimes, PatternChunk, Steps};
 use crate::tombstones::Tombstones;
@@ -22,6 +23,8 @@ pub struct Reader {
     tombstones: Arc<Tombstones>,
     columns: [OpenColumn; COLUMNS],
     patterns: OpenPatterns,
+    /// The chunk of histograms that was used last, and its number in the table.
+    histograms: Option<(usize, HistogramChunk)>,
     /// Counts, while an average is computed.
     spare: Vec<f64>,
     /// Whether what was read will not be read again.
@@ -56,6 +59,7 @@ impl Reader {
             shared,
             columns: Default::default(),
             patterns: OpenPatterns::default(),
+            histograms: None,
             spare: Vec::new(),
             passing: false,
         }
@@ -104,6 +108,57 @@ impl Reader {
         read.map(|()| self.tombstones.apply(ordinal, from, into))
     }
 
+    /// Appends the native histograms of a series within a range.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    pub fn read_histograms(
+        &mut self,
+        ordinal: u32,
+        range: TimeRange,
+        into: &mut HistogramBuffer,
+    ) -> Result<(), BlockError> {
+        let from = into.len();
+        let shared = self.shared.clone();
+        let read = self.each_histogram_chunk(ordinal, range, |entry, chunk| {
+            let read = chunk.read(ordinal, range, into);
+            read.map_err(|malformed| shared.corrupt(entry.place.offset, malformed))
+        });
+        if read.is_err() {
+            into.truncate(from);
+        }
+        read.map(|()| self.tombstones.apply_to_histograms(ordinal, from, into))
+    }
+
+    /// Calls `each` for every chunk that may have histograms of a series within a range.
+    fn each_histogram_chunk(
+        &mut self,
+        ordinal: u32,
+        range: TimeRange,
+        mut each: impl FnMut(ChunkEntry, &HistogramChunk) -> Result<(), BlockError>,
+    ) -> Result<(), BlockError> {
+        let shared = self.shared.clone();
+        let table = shared.histogram_chunks()?;
+        for index in table.first_of(ordinal)..table.len() {
+            let Some(entry) = table.get(index).filter(|entry| entry.series.0 <= ordinal) else { break };
+            if entry.times.1 < range.start.0 || entry.times.0 > range.end.0 {
+                continue;
+            }
+            let corrupt = |malformed| shared.corrupt(entry.place.offset, malformed);
+            let held = self.histograms.take().filter(|(at, _)| *at == index).map(|(_, chunk)| chunk);
+            let chunk = match held {
+                Some(chunk) => chunk,
+                None => HistogramChunk::open(shared.chunk_bytes(entry.place)?).map_err(corrupt)?,
+            };
+            if chunk.series() != Some(entry.series) {
+                return Err(corrupt(Malformed("a chunk holds other series than its table says")));
+            }
+            each(entry, &chunk)?;
+            self.histograms = Some((index, chunk));
+        }
+        Ok(())
+    }
+
     /// Reads what was deleted, too.
     pub(crate) fn ignore_tombstones(&mut self) {
         self.tombstones = Arc::default();
@@ -144,6 +199,10 @@ impl Reader {
             let times = |at: usize| column.chunk.directory.pages[at].times;
             let (first, last) = (times(pages.start).first, times(pages.end - 1).last());
             range = Some(range.map_or((first, last), |known| (known.0, last)));
+            Ok(())
+        })?;
+        self.each_histogram_chunk(ordinal, TimeRange::ALL, |_, chunk| {
+            range = [range, chunk.span(ordinal)].into_iter().flatten().reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
             Ok(())
         })?;
         let nothing = Malformed("a series has no samples");

@@ -3,6 +3,7 @@
 mod damage;
 mod durability;
 mod fixtures;
+mod histograms;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

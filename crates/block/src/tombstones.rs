@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use disk::{Disk, write_whole};
-use model::{SampleBuffer, TimeRange, TimestampMs};
+use model::{HistogramBuffer, SampleBuffer, TimeRange, TimestampMs};
 
 use crate::bytes::{Cursor, put_varint};
 use crate::error::{BlockError, Malformed};
@@ -60,9 +60,7 @@ impl Tombstones {
         let spans = self.of(ordinal);
         let mut kept = from;
         for at in from..if spans.is_empty() { from } else { samples.len() } {
-            let timestamp = TimestampMs(samples.timestamps[at]);
-            let span = spans.partition_point(|span| span.end < timestamp);
-            if spans.get(span).is_none_or(|span| timestamp < span.start) {
+            if is_kept(spans, samples.timestamps[at]) {
                 samples.timestamps[kept] = samples.timestamps[at];
                 samples.values[kept] = samples.values[at];
                 kept += 1;
@@ -72,6 +70,17 @@ impl Tombstones {
             samples.timestamps.truncate(kept);
             samples.values.truncate(kept);
         }
+    }
+
+    /// Removes the deleted ones of the histograms from `from` on.
+    pub(crate) fn apply_to_histograms(&self, ordinal: u32, from: usize, histograms: &mut HistogramBuffer) {
+        let spans = self.of(ordinal);
+        if spans.is_empty() {
+            return;
+        }
+        let (times, found) = (histograms.timestamps.split_off(from), histograms.histograms.split_off(from));
+        let kept = times.into_iter().zip(found).filter(|(timestamp, _)| is_kept(spans, *timestamp));
+        kept.for_each(|(timestamp, histogram)| histograms.push(timestamp, histogram));
     }
 
     /// The file's name for a block's.
@@ -145,6 +154,14 @@ impl Tombstones {
         }
         Ok(tombstones)
     }
+}
+
+/// Whether a time lies in none of these spans, which ascend.
+#[inline]
+fn is_kept(spans: &[TimeRange], timestamp: i64) -> bool {
+    let timestamp = TimestampMs(timestamp);
+    let span = spans.partition_point(|span| span.end < timestamp);
+    spans.get(span).is_none_or(|span| timestamp < span.start)
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use model::{Column, SampleBuffer, TimeRange};
+use model::{Column, HistogramBuffer, SampleBuffer, TimeRange};
 
-use crate::block::{Block, ChunkPlace, Shared, pattern_entry};
+use crate::block::{Block, ChunkPlace, ChunkTable, Shared, pattern_entry};
 use crate::catalog::{Catalog, Name};
 use crate::error::BlockError;
 use crate::format::{Frame, HEADER_BYTES, SectionKind, section_name};
@@ -119,8 +119,10 @@ impl<'a> Verifier<'a> {
         let shared = self.shared;
         let mut places: Vec<Range<u64>> = Vec::new();
         let mut chunks = 0;
-        for column in 0..self.columns() {
-            let Some(table) = self.note(shared.chunks(column), || None) else { return };
+        let columns = (0..self.columns()).map(|column| shared.chunks(column));
+        let tables: Vec<Result<ChunkTable<'_>, BlockError>> = columns.chain([shared.histogram_chunks()]).collect();
+        for table in tables {
+            let Some(table) = self.note(table, || None) else { return };
             chunks += table.len() as u64;
             let mut last = None;
             for entry in (0..table.len()).map_while(|index| table.get(index)) {
@@ -271,9 +273,11 @@ impl<'a> Verifier<'a> {
         let (mut reader, mut samples, mut rows) =
             (self.block.reader().passing(), SampleBuffer::default(), RollupBuffer::default());
         reader.ignore_tombstones();
-        let (mut total, mut first, mut last, mut whole) = (0, i64::MAX, i64::MIN, true);
+        let mut histograms = HistogramBuffer::default();
+        let (mut total, mut first, mut last, mut whole) = ((0, 0), i64::MAX, i64::MIN, true);
         for ordinal in 0..shared.series() {
             samples.clear();
+            histograms.clear();
             let read = if shared.meta.resolution_ms == 0 {
                 reader.read(ordinal, TimeRange::ALL, Column::Last, &mut samples)
             } else {
@@ -283,19 +287,26 @@ impl<'a> Verifier<'a> {
             };
             let name =
                 || Some(self.block.labels(ordinal).map_or_else(|_| format!("number {ordinal}"), |l| l.to_string()));
+            let read = read.and_then(|()| reader.read_histograms(ordinal, TimeRange::ALL, &mut histograms));
             if self.note(read, name).is_none() {
                 whole = false;
                 continue;
             }
-            let timestamps = &samples.timestamps;
-            if timestamps.is_empty() || !timestamps.is_sorted_by(|a, b| a < b) {
+            let columns = [&samples.timestamps, &histograms.timestamps];
+            if columns.iter().all(|times| times.is_empty())
+                || columns.iter().any(|times| !times.is_sorted_by(|a, b| a < b))
+            {
                 self.report(0, name(), "its timestamps do not ascend, or it has none");
             }
-            total += timestamps.len() as u64;
-            first = first.min(timestamps.first().copied().unwrap_or(first));
-            last = last.max(timestamps.last().copied().unwrap_or(last));
+            total = (total.0 + samples.timestamps.len() as u64, total.1 + histograms.len() as u64);
+            for times in columns {
+                first = first.min(times.first().copied().unwrap_or(first));
+                last = last.max(times.last().copied().unwrap_or(last));
+            }
         }
-        if whole && (total, first, last) != (shared.meta.samples, shared.meta.min_time, shared.meta.max_time) {
+        let meta = &shared.meta;
+        let told = ((meta.samples, meta.histograms), meta.min_time, meta.max_time);
+        if whole && (total, first, last) != told {
             self.report(0, None, "it has other samples than it says");
         }
     }

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use disk::{Disk, OpenFile};
-use model::{Labels, METRIC_NAME, SampleBuffer};
+use model::{HistogramBuffer, Labels, METRIC_NAME, SampleBuffer};
 
 use crate::chunk::{ChunkBuilder, Extent};
 use crate::error::BlockError;
 use crate::format::{Section, SectionKind, footer, header};
+use crate::histograms::HistogramChunk;
 use crate::indexer::Indexer;
 use crate::meta::{BlockDraft, BlockMeta, new_id};
 use crate::pack::format_header;
@@ -34,6 +35,8 @@ pub struct BlockWriter {
     pattern_table: Vec<u8>,
     /// Raw samples have one column; rollups have [`COLUMNS`].
     columns: Vec<Column>,
+    histograms: HistogramChunk,
+    histogram_table: Vec<u8>,
     /// After an error nothing more is taken.
     failed: bool,
 }
@@ -63,6 +66,7 @@ impl BlockWriter {
                 max_time: i64::MIN,
                 series: 0,
                 samples: 0,
+                histograms: 0,
                 chunks: 0,
                 level: draft.level,
                 resolution_ms: draft.resolution_ms,
@@ -73,6 +77,8 @@ impl BlockWriter {
             patterns: PatternWriter::new(),
             pattern_table: Vec::new(),
             columns: (0..columns).map(|_| Column::default()).collect(),
+            histograms: HistogramChunk::default(),
+            histogram_table: Vec::new(),
             failed: false,
         })
     }
@@ -82,7 +88,20 @@ impl BlockWriter {
     /// # Errors
     /// When series or samples are out of order, or the disk does not take them. Nothing more can be added then.
     pub fn add(&mut self, labels: &Labels, samples: &SampleBuffer) -> Result<(), BlockError> {
-        self.add_columns(labels, &samples.timestamps, &[&samples.values])
+        self.add_with_histograms(labels, samples, &HistogramBuffer::default())
+    }
+
+    /// Adds a series of raw samples and native histograms; one that has neither is left out.
+    ///
+    /// # Errors
+    /// As [`BlockWriter::add`].
+    pub fn add_with_histograms(
+        &mut self,
+        labels: &Labels,
+        samples: &SampleBuffer,
+        histograms: &HistogramBuffer,
+    ) -> Result<(), BlockError> {
+        self.add_columns(labels, &samples.timestamps, &[&samples.values], histograms)
     }
 
     /// Adds a series of a rollup; one without rows is left out.
@@ -90,37 +109,57 @@ impl BlockWriter {
     /// # Errors
     /// As [`BlockWriter::add`].
     pub fn add_rollup(&mut self, labels: &Labels, rows: &RollupBuffer) -> Result<(), BlockError> {
-        self.add_columns(labels, &rows.timestamps, &rows.columns())
+        self.add_columns(labels, &rows.timestamps, &rows.columns(), &HistogramBuffer::default())
     }
 
-    fn add_columns(&mut self, labels: &Labels, timestamps: &[i64], columns: &[&Vec<f64>]) -> Result<(), BlockError> {
+    fn add_columns(
+        &mut self,
+        labels: &Labels,
+        timestamps: &[i64],
+        columns: &[&Vec<f64>],
+        histograms: &HistogramBuffer,
+    ) -> Result<(), BlockError> {
         if columns.len() != self.columns.len() {
             return Err(self.out.invalid("raw samples and rollups do not share a block"));
         }
         if self.failed {
             return Err(self.out.invalid("writing it failed before"));
         }
-        if columns.iter().any(|column| column.len() != timestamps.len()) {
+        let differ = histograms.timestamps.len() != histograms.histograms.len();
+        if differ || columns.iter().any(|column| column.len() != timestamps.len()) {
             return Err(self.out.invalid("timestamps and values differ in number"));
         }
-        if !timestamps.is_sorted_by(|a, b| a < b) {
+        if !timestamps.is_sorted_by(|a, b| a < b) || !histograms.timestamps.is_sorted_by(|a, b| a < b) {
             return Err(self.out.invalid("samples are not in strictly ascending order of time"));
         }
         if self.indexer.series() > 0 && self.indexer.last() >= labels {
             return Err(self.out.invalid("series are not in strictly ascending order of labels"));
         }
-        let (Some(&first), Some(&last)) = (timestamps.first(), timestamps.last()) else { return Ok(()) };
+        let ends = |times: &[i64]| times.first().copied().zip(times.last().copied());
+        let spans = [ends(timestamps), ends(&histograms.timestamps)];
+        if spans == [None, None] {
+            return Ok(());
+        }
         self.failed = true;
-        self.add_checked(labels, timestamps, columns)?;
+        self.add_checked(labels, timestamps, columns, histograms)?;
         self.failed = false;
-        self.meta.min_time = self.meta.min_time.min(first);
-        self.meta.max_time = self.meta.max_time.max(last);
+        for (first, last) in spans.into_iter().flatten() {
+            self.meta.min_time = self.meta.min_time.min(first);
+            self.meta.max_time = self.meta.max_time.max(last);
+        }
         self.meta.series += 1;
         self.meta.samples += timestamps.len() as u64;
+        self.meta.histograms += histograms.len() as u64;
         Ok(())
     }
 
-    fn add_checked(&mut self, labels: &Labels, timestamps: &[i64], columns: &[&Vec<f64>]) -> Result<(), BlockError> {
+    fn add_checked(
+        &mut self,
+        labels: &Labels,
+        timestamps: &[i64],
+        columns: &[&Vec<f64>],
+        histograms: &HistogramBuffer,
+    ) -> Result<(), BlockError> {
         let metric = labels.get(METRIC_NAME);
         let changes = self.indexer.series() > 0 && self.indexer.last().get(METRIC_NAME) != metric;
         let ordinal = self.indexer.push(labels).map_err(|malformed| self.out.invalid(malformed.0))?;
@@ -130,7 +169,7 @@ impl BlockWriter {
             let range = timestamps.len() * page / pages..timestamps.len() * (page + 1) / pages;
             let times = self.patterns.describe(&timestamps[range.clone()]);
             for (column, values) in columns.iter().enumerate() {
-                if self.columns[column].builder.is_full(range.len(), changes && page == 0) {
+                if self.columns[column].builder.is_full(ordinal, range.len(), changes && page == 0) {
                     self.flush(column)?;
                 }
                 self.columns[column].builder.push(ordinal, times, &values[range.clone()]);
@@ -138,6 +177,12 @@ impl BlockWriter {
             if self.patterns.is_full() {
                 self.flush_patterns()?;
             }
+        }
+        for (timestamp, histogram) in histograms.iter() {
+            if self.histograms.is_full() {
+                self.flush_histograms()?;
+            }
+            self.histograms.push(ordinal, timestamp, histogram);
         }
         Ok(())
     }
@@ -147,14 +192,21 @@ impl BlockWriter {
         let Column { builder, table } = &mut self.columns[column];
         let (offset, from) = (self.out.offset, self.out.pending.len());
         let extent = builder.finish(&mut self.out.pending).map_err(|malformed| self.out.invalid(malformed.0))?;
-        if let Some(Extent { series, times }) = extent {
-            let length = (self.out.pending.len() - from) as u32;
-            table.extend_from_slice(&offset.to_le_bytes());
-            table.extend_from_slice(&length.to_le_bytes());
-            table.extend_from_slice(&series.0.to_le_bytes());
-            table.extend_from_slice(&series.1.to_le_bytes());
-            table.extend_from_slice(&times.0.to_le_bytes());
-            table.extend_from_slice(&times.1.to_le_bytes());
+        if let Some(extent) = extent {
+            list(table, offset, self.out.pending.len() - from, extent);
+            self.meta.chunks += 1;
+            self.out.wrote(from)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the chunk of histograms, if there is one.
+    fn flush_histograms(&mut self) -> Result<(), BlockError> {
+        let (offset, from) = (self.out.offset, self.out.pending.len());
+        let extent =
+            self.histograms.finish(&mut self.out.pending).map_err(|malformed| self.out.invalid(malformed.0))?;
+        if let Some(extent) = extent {
+            list(&mut self.histogram_table, offset, self.out.pending.len() - from, extent);
             self.meta.chunks += 1;
             self.out.wrote(from)?;
         }
@@ -185,6 +237,7 @@ impl BlockWriter {
             self.flush(column)?;
         }
         self.flush_patterns()?;
+        self.flush_histograms()?;
         let index = self.indexer.finish().map_err(|malformed| self.out.invalid(malformed.0))?;
         // Plain data: there is nothing in it that JSON could not hold.
         let meta = serde_json::to_vec(&self.meta).map_err(|_| self.out.invalid("its description is not JSON"))?;
@@ -202,11 +255,24 @@ impl BlockWriter {
         for (number, column) in self.columns.iter().enumerate() {
             sections.push(self.out.section(SectionKind::Chunks as u32 + number as u32, &column.table)?);
         }
+        if !self.histogram_table.is_empty() {
+            sections.push(self.out.section(SectionKind::Histograms as u32, &self.histogram_table)?);
+        }
         let footer = footer(&self.out.header, &sections);
         self.out.append(&footer)?;
         self.out.publish()?;
         Ok(self.meta)
     }
+}
+
+/// Adds a chunk to a table.
+fn list(table: &mut Vec<u8>, offset: u64, length: usize, Extent { series, times }: Extent) {
+    table.extend_from_slice(&offset.to_le_bytes());
+    table.extend_from_slice(&(length as u32).to_le_bytes());
+    table.extend_from_slice(&series.0.to_le_bytes());
+    table.extend_from_slice(&series.1.to_le_bytes());
+    table.extend_from_slice(&times.0.to_le_bytes());
+    table.extend_from_slice(&times.1.to_le_bytes());
 }
 
 /// The file being written.

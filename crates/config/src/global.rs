@@ -1,5 +1,6 @@
 //! The `global` section that edge, cascade and central share with Prometheus.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use model::{Labels, LabelsBuilder};
@@ -17,6 +18,8 @@ pub struct Global {
     pub evaluation_interval: Duration,
     /// How far back rules look, for data that arrive late (`rule_query_offset`, default 0s).
     pub rule_query_offset: Duration,
+    /// Where every query is logged (`query_log_file`, default: nowhere).
+    pub query_log_file: Option<PathBuf>,
     /// Labels added to whatever leaves this server; `${NAME}` is replaced by the environment's variable.
     pub external_labels: Labels,
 }
@@ -29,6 +32,7 @@ impl Default for Global {
             scrape_timeout: Duration::from_secs(10),
             evaluation_interval: minute,
             rule_query_offset: Duration::ZERO,
+            query_log_file: None,
             external_labels: Labels::empty(),
         }
     }
@@ -57,10 +61,9 @@ impl Global {
         let evaluation_interval =
             fields.positive_duration("evaluation_interval").unwrap_or(default.evaluation_interval);
         let rule_query_offset = fields.duration("rule_query_offset").unwrap_or_default();
+        let query_log_file = fields.path("query_log_file").filter(|path| !path.as_os_str().is_empty());
         check_formats(&fields);
-        for key in ["query_log_file", "scrape_failure_log_file"] {
-            fields.unsupported(key, "remove it and use --log.level=debug");
-        }
+        fields.unsupported("scrape_failure_log_file", "remove it and use --log.level=debug");
         for key in [
             "body_size_limit",
             "sample_limit",
@@ -78,6 +81,7 @@ impl Global {
             scrape_timeout: scrape_timeout.unwrap_or(default.scrape_timeout.min(scrape_interval)),
             evaluation_interval,
             rule_query_offset,
+            query_log_file,
             external_labels: external_labels.unwrap_or_default(),
         }
     }
@@ -154,12 +158,15 @@ mod tests {
         };
         let global = decoded(
             "scrape_interval: 15s\nrule_query_offset: 30s\nscrape_protocols: [PrometheusProto, PrometheusText0.0.4]\n\
-             scrape_native_histograms: false\nmetric_name_validation_scheme: utf8\n",
+             scrape_native_histograms: false\nmetric_name_validation_scheme: utf8\nquery_log_file: /var/log/q.log\n",
         );
-        assert_eq!(global.map(|g| g.rule_query_offset), Ok(Duration::from_secs(30)));
+        let read = global.map(|g| (g.rule_query_offset, g.query_log_file));
+        assert_eq!(read, Ok((Duration::from_secs(30), Some("/var/log/q.log".into()))));
+        assert_eq!(decoded("query_log_file: ''\n").map(|g| g.query_log_file), Ok(None));
         for (text, says) in [
             ("scrape_protocols: [PrometheusProto]\n", "add PrometheusText0.0.4"),
             ("scrape_native_histograms: true\n", "not supported yet"),
+            ("scrape_failure_log_file: x\n", "not supported yet"),
         ] {
             assert!(decoded(text).expect_err(text).contains(says));
         }

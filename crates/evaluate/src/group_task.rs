@@ -8,7 +8,7 @@ use model::TimestampMs;
 use parking_lot::{Mutex, RwLock};
 use rules::status::GroupStatus;
 use rules::{Context, Evaluation, External, Group, GroupState};
-use runtime::{PoolError, Stop};
+use runtime::Stop;
 use tokio::sync::Notify;
 
 use crate::manager::Shared;
@@ -119,22 +119,13 @@ impl GroupTask {
 
     async fn evaluate(self: Arc<Self>, at: TimestampMs) {
         let task = self.clone();
-        let result = self.shared.pool.run(move || task.evaluate_now(at)).await;
-        match result {
-            Ok(()) => {}
-            Err(PoolError::Full) => {
-                self.shared.metrics.missed(&self.group, 1);
-                tracing::warn!(group = %self.group.name, file = %self.group.file,
-                    "an evaluation was missed: too much work waits for a CPU");
-            }
-            Err(PoolError::Panicked) => {
-                tracing::error!(group = %self.group.name, file = %self.group.file,
-                    "an evaluation panicked; report this");
-            }
+        // It waits its turn and then knows how many turns it missed, so that nothing else can go wrong but a panic.
+        if self.shared.gate.run_for_rules(move |_| task.evaluate_now(at)).await.is_err() {
+            tracing::error!(group = %self.group.name, file = %self.group.file, "an evaluation panicked; report this");
         }
     }
 
-    /// Runs on the pool.
+    /// Runs on a thread of its own.
     fn evaluate_now(&self, at: TimestampMs) {
         let mut guard = self.state.lock();
         let Some(state) = guard.as_mut() else { return };

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use model::{Append, Batch, Labels, Queryable, Sample, stale_nan};
 use parking_lot::RwLock;
 use promql::Engine;
+use query_gate::QueryGate;
 use rules::status::{AlertStatus, GroupStatus, RuleStatus};
 use rules::{External, Group, GroupState, carry_over};
-use runtime::{CpuPool, Metrics, MetricsError, Supervisor};
+use runtime::{Metrics, MetricsError, Supervisor};
 
 use crate::Notifier;
 use crate::group_task::GroupTask;
@@ -26,8 +27,8 @@ pub struct RuleManagerOptions {
     pub notifier: Option<Notifier>,
     /// External labels and URL, for templates and links.
     pub external: External,
-    /// Where evaluations run; as many groups at once as it has slots.
-    pub pool: CpuPool,
+    /// Where evaluations wait for their turn.
+    pub gate: QueryGate,
 }
 
 /// What every group's task uses.
@@ -36,7 +37,7 @@ pub(crate) struct Shared {
     pub(crate) storage: Arc<dyn Queryable>,
     pub(crate) sink: Arc<dyn Append>,
     pub(crate) notifier: Option<Notifier>,
-    pub(crate) pool: CpuPool,
+    pub(crate) gate: QueryGate,
     pub(crate) metrics: RuleMetrics,
 }
 
@@ -68,9 +69,9 @@ impl RuleManager {
         options: RuleManagerOptions,
         groups: Vec<Arc<Group>>,
     ) -> Result<Self, MetricsError> {
-        let RuleManagerOptions { engine, storage, sink, notifier, external, pool } = options;
+        let RuleManagerOptions { engine, storage, sink, notifier, external, gate } = options;
         let metrics = RuleMetrics::new(metrics)?;
-        let shared = Arc::new(Shared { engine, storage, sink, notifier, pool, metrics });
+        let shared = Arc::new(Shared { engine, storage, sink, notifier, gate, metrics });
         let inner = Inner {
             supervisor: supervisor.group(),
             shared,

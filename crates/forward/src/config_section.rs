@@ -24,6 +24,8 @@ pub struct RemoteWriteConfig {
     pub relabel: Vec<RelabelRule>,
     /// How samples wait.
     pub queue: QueueConfig,
+    /// Whether exemplars are sent (default no).
+    pub exemplars: bool,
     /// How metric metadata is sent; `None` where it is not.
     pub metadata: Option<MetadataConfig>,
     /// Authentication, TLS, headers.
@@ -103,10 +105,11 @@ impl RemoteWriteConfig {
             Some(node) => MetadataConfig::decode(&node),
             None => Some(MetadataConfig::default()),
         };
+        let exemplars = fields.bool("send_exemplars").unwrap_or(false);
         let client = HttpClientConfig::decode(&fields);
         unsupported(&fields);
         fields.finish();
-        Some(Self { name, url: url?, timeout, matches, relabel, queue, metadata, client })
+        Some(Self { name, url: url?, timeout, matches, relabel, queue, exemplars, metadata, client })
     }
 }
 
@@ -128,8 +131,8 @@ fn unsupported(fields: &Mapping<'_>) {
     {
         node.problem("this message is not supported yet; write prometheus.WriteRequest or remove the key");
     }
-    // As in a Prometheus whose storage keeps neither: there is nothing to send.
-    let _ = (fields.bool("send_exemplars"), fields.bool("send_native_histograms"));
+    // As in a Prometheus that scrapes none: there is nothing to send.
+    let _ = fields.bool("send_native_histograms");
     if fields.bool("round_robin_dns") == Some(true) {
         fields.unsupported("round_robin_dns", "remove it");
     }

@@ -52,8 +52,9 @@ impl<'a> Delivery<'a> {
                 continue;
             }
             let metadata = self.destination.take_metadata();
-            let body = sender.encode(&rows, &metadata);
-            if !self.deliver(&sender, &body, &rows).await {
+            let exemplars = self.destination.take_exemplars();
+            let body = sender.encode(&rows, &exemplars, &metadata);
+            if !self.deliver(&sender, &body, &rows, exemplars.len()).await {
                 if self.destination.is_handed_over() {
                     return queue.put_back(rows);
                 }
@@ -116,7 +117,7 @@ impl<'a> Delivery<'a> {
 
     /// Sends until the destination has the body or refuses it. False when time ran out while ending, or when
     /// a successor shall go on.
-    async fn deliver(&mut self, sender: &Sender, body: &Bytes, rows: &[Row]) -> bool {
+    async fn deliver(&mut self, sender: &Sender, body: &Bytes, rows: &[Row], exemplars: usize) -> bool {
         let (destination, name) = (self.destination, self.destination.config.name.as_str());
         let mut backoff = destination.config.queue.min_backoff;
         loop {
@@ -129,10 +130,12 @@ impl<'a> Delivery<'a> {
             let (reason, asked) = match sent {
                 Sent::Accepted(bytes) => {
                     self.accepted(rows, bytes);
+                    destination.metrics.exemplars.with_label_values(&[name]).inc_by(exemplars as u64);
                     return true;
                 }
                 Sent::Refused(reason, written) => {
                     self.refused(rows, &reason, written);
+                    destination.exemplars_dropped(exemplars);
                     return true;
                 }
                 Sent::Failed(reason, asked) => (reason, asked),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use model::{Labels, MetricMetadata};
+use model::{ExemplarRow, Labels, MetricMetadata};
 use parking_lot::Mutex;
 use runtime::{HttpClientError, Stop};
 use tokio::sync::Notify;
@@ -12,12 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config_section::RemoteWriteConfig;
 use crate::delivery::Delivery;
+use crate::exemplars::WaitingExemplars;
 use crate::families::Families;
 use crate::forwarder::Stored;
 use crate::metrics::ForwardMetrics;
 use crate::outgoing::Outgoing;
 use crate::queue::{Queue, QueueState};
 use crate::sender::Sender;
+use crate::series_key::SeriesKey;
 
 pub(crate) struct Destination {
     pub(crate) config: RemoteWriteConfig,
@@ -28,6 +30,7 @@ pub(crate) struct Destination {
     pub(crate) closing: CancellationToken,
     pub(crate) metrics: ForwardMetrics,
     outgoing: Mutex<Outgoing>,
+    exemplars: WaitingExemplars,
     families: Arc<Mutex<Families>>,
     /// Whether another destination goes on with the queue.
     handed_over: AtomicBool,
@@ -54,6 +57,7 @@ impl Destination {
                 (None, Some(other)) => Arc::new(Mutex::new(other.families.lock().for_another())),
                 (None, None) => Arc::new(Mutex::new(Families::new(Instant::now()))),
             },
+            exemplars: WaitingExemplars::default(),
             handed_over: AtomicBool::new(false),
             wake: Notify::new(),
             closing: CancellationToken::new(),
@@ -86,6 +90,28 @@ impl Destination {
         }
         self.dropped("queue_full", excess);
         self.wake.notify_one();
+    }
+
+    /// Keeps what this destination wants of stored exemplars for its next request.
+    pub(crate) fn offer_exemplars(&self, stored: &[(SeriesKey, &ExemplarRow)]) {
+        if !self.config.exemplars {
+            return;
+        }
+        let mut outgoing = self.outgoing.lock();
+        let rows = stored.iter().filter_map(|(key, row)| outgoing.exemplar(*key, row));
+        let excess = self.exemplars.push(rows);
+        self.exemplars_dropped(excess);
+    }
+
+    /// Exemplars that the next request should carry.
+    pub(crate) fn take_exemplars(&self) -> Vec<ExemplarRow> {
+        self.exemplars.take(self.config.queue.max_samples_per_send)
+    }
+
+    pub(crate) fn exemplars_dropped(&self, count: usize) {
+        if count > 0 {
+            self.metrics.exemplars_dropped.with_label_values(&[self.config.name.as_str()]).inc_by(count as u64);
+        }
     }
 
     /// Asks the task to end: the destination is no longer configured like this. What waits is left to a successor that

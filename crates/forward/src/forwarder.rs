@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use model::{Append, AppendError, AppendReport, Batch, Commit, Durable, EncodedBatch, Labels, MetricMetadata, Sample};
+use model::{
+    Append, AppendError, AppendReport, Batch, Commit, Durable, EncodedBatch, ExemplarReport, ExemplarRow, Labels,
+    MetricMetadata, Sample,
+};
 use parking_lot::{Mutex, RwLock};
 use runtime::{HttpClientError, Metrics, MetricsError, Supervisor};
 
@@ -115,6 +118,16 @@ impl Forwarder {
         }
     }
 
+    /// Offers the exemplars that the store took.
+    fn offer_exemplars(&self, rows: &[ExemplarRow], report: &ExemplarReport) {
+        let mut refused = report.refused.iter().map(|r| r.row).peekable();
+        let taken = rows.iter().enumerate().filter(|(row, _)| refused.next_if_eq(row).is_none());
+        let stored: Vec<_> = taken.map(|(_, row)| (self.keys.of_labels(&row.series), row)).collect();
+        for destination in self.destinations.read().iter() {
+            destination.offer_exemplars(&stored);
+        }
+    }
+
     fn is_idle(&self) -> bool {
         self.destinations.read().is_empty()
     }
@@ -156,6 +169,14 @@ impl Append for Ingest {
             // What the store took, it could decode.
             let labels = |row: usize| batch.rows.get(row).and_then(|row| batch.decoder.decode(row.labels).ok());
             self.forwarder.offer(rows, &labels, batch.metadata, &report);
+        }
+        Ok(report)
+    }
+
+    fn append_exemplars(&self, rows: &[ExemplarRow]) -> Result<ExemplarReport, AppendError> {
+        let report = self.store.append_exemplars(rows)?;
+        if !self.forwarder.is_idle() {
+            self.forwarder.offer_exemplars(rows, &report);
         }
         Ok(report)
     }

@@ -10,6 +10,7 @@
 mod config_section;
 mod delivery;
 mod destination;
+mod exemplars;
 mod families;
 mod forwarder;
 mod metrics;

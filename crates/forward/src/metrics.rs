@@ -9,6 +9,8 @@ pub(crate) struct ForwardMetrics {
     pub(crate) bytes: IntCounterVec,
     pub(crate) retries: IntCounterVec,
     pub(crate) dropped: IntCounterVec,
+    pub(crate) exemplars: IntCounterVec,
+    pub(crate) exemplars_dropped: IntCounterVec,
     pub(crate) queued: IntGaugeVec,
     pub(crate) capacity: IntGaugeVec,
     pub(crate) oldest: GaugeVec,
@@ -40,6 +42,16 @@ impl ForwardMetrics {
                 "highwater_forward_samples_dropped_total",
                 "Samples a destination will never get, by reason: queue_full, refused, stopped.",
                 &["destination", "reason"],
+            )?,
+            exemplars: metrics.counter_vec(
+                "highwater_forward_exemplars_sent_total",
+                "Exemplars in requests that a destination has accepted.",
+                by,
+            )?,
+            exemplars_dropped: metrics.counter_vec(
+                "highwater_forward_exemplars_dropped_total",
+                "Exemplars a destination will never get, because too many waited or it refused their request.",
+                by,
             )?,
             queued: metrics.int_gauge_vec(
                 "highwater_forward_queue_length",

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use model::{Labels, LabelsBuilder, Matcher, MetricMetadata, Row};
+use model::{ExemplarRow, Labels, LabelsBuilder, Matcher, MetricMetadata, Row};
 use relabel::RelabelRule;
 
 use crate::forwarder::Stored;
@@ -60,18 +60,27 @@ impl Outgoing {
     /// The row as the destination shall see it; `None` where it is not selected. `labels` reads those of a row, for
     /// series that are not remembered.
     pub(crate) fn row(&mut self, stored: &Stored, labels: &dyn Fn(usize) -> Option<Labels>) -> Option<Row> {
-        let out = match self.current.decided.get(&stored.key) {
-            Some(out) => out.clone(),
-            None => {
-                let out = match self.previous.decided.remove(&stored.key) {
-                    Some(known) => known,
-                    None => self.decide(&labels(stored.row)?),
-                };
-                self.current.remember(stored.key, out.clone());
-                out
-            }
+        let labels = self.series(stored.key, || labels(stored.row))?;
+        Some(Row { labels, sample: stored.sample })
+    }
+
+    /// The exemplar as the destination shall see it.
+    pub(crate) fn exemplar(&mut self, key: SeriesKey, row: &ExemplarRow) -> Option<ExemplarRow> {
+        let series = self.series(key, || Some(row.series.clone()))?;
+        Some(ExemplarRow { series, exemplar: row.exemplar.clone() })
+    }
+
+    /// What a series is called; `labels` reads those it has here.
+    fn series(&mut self, key: SeriesKey, labels: impl FnOnce() -> Option<Labels>) -> Option<Labels> {
+        if let Some(out) = self.current.decided.get(&key) {
+            return out.clone();
+        }
+        let out = match self.previous.decided.remove(&key) {
+            Some(known) => known,
+            None => self.decide(&labels()?),
         };
-        Some(Row { labels: out?, sample: stored.sample })
+        self.current.remember(key, out.clone());
+        out
     }
 
     fn decide(&self, labels: &Labels) -> Option<Labels> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::{MetricMetadata, Row};
+use model::{ExemplarRow, MetricMetadata, Row};
 use remote_write::Encoder;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
@@ -40,8 +40,8 @@ impl Sender {
     }
 
     /// The body of a request; encoded once, however often it is sent.
-    pub(crate) fn encode(&mut self, rows: &[Row], metadata: &[MetricMetadata]) -> Bytes {
-        self.encoder.encode(rows, metadata).into()
+    pub(crate) fn encode(&mut self, rows: &[Row], exemplars: &[ExemplarRow], metadata: &[MetricMetadata]) -> Bytes {
+        self.encoder.encode_with_exemplars(rows, exemplars, metadata).into()
     }
 
     pub(crate) async fn send(&self, body: &Bytes) -> Sent {

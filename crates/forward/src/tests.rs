@@ -11,10 +11,11 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use config::Document;
 use model::{
-    Append, AppendError, AppendReport, Batch, Commit, Durable, Labels, Refusal, RefusalReason, Sample, TimestampMs,
+    Append, AppendError, AppendReport, Batch, Commit, Durable, Exemplar, ExemplarRefusal, ExemplarRefusalReason,
+    ExemplarReport, ExemplarRow, Labels, Refusal, RefusalReason, Sample, TimestampMs,
 };
 use parking_lot::Mutex;
-use remote_write::{DecodeLimits, LabelDecoder, Scratch, decode_rows};
+use remote_write::{DecodeLimits, LabelDecoder, Scratch, decode_exemplars, decode_rows};
 use runtime::{Metrics, ServerLimits, Supervisor, bind, serve};
 
 use crate::{Forwarder, Ingest, RemoteWriteConfig};
@@ -24,6 +25,7 @@ use crate::{Forwarder, Ingest, RemoteWriteConfig};
 struct Peer {
     values: Arc<Mutex<Vec<f64>>>,
     series: Arc<Mutex<Vec<String>>>,
+    exemplars: Arc<Mutex<Vec<ExemplarRow>>>,
     statuses: Arc<Mutex<Vec<StatusCode>>>,
     attempts: Arc<Mutex<Vec<Instant>>>,
 }
@@ -37,6 +39,7 @@ async fn accept(State(peer): State<Peer>, body: Bytes) -> (StatusCode, [(&'stati
         let decoder = LabelDecoder::new(limits, Labels::empty());
         let shown = |labels: &[u8]| decoder.explain(labels).expect("are valid").to_string();
         peer.series.lock().extend(request.rows.iter().map(|r| shown(r.labels)));
+        peer.exemplars.lock().extend(decode_exemplars(&request.exemplars, &decoder).0);
         peer.values.lock().extend(request.rows.iter().map(|r| r.sample.value));
     }
     // Of a request that it refuses it has stored one sample.
@@ -69,6 +72,13 @@ impl Append for Store {
         };
         let refused = batch.rows.iter().enumerate().filter_map(bad).collect();
         Ok(AppendReport { refused, ..AppendReport::default() })
+    }
+
+    fn append_exemplars(&self, rows: &[ExemplarRow]) -> Result<ExemplarReport, AppendError> {
+        let old = |(_, r): &(usize, &ExemplarRow)| r.exemplar.timestamp.0 < 0;
+        let refusal = |(row, _)| ExemplarRefusal { row, reason: ExemplarRefusalReason::OutOfOrder };
+        let refused = rows.iter().enumerate().filter(old).map(refusal).collect();
+        Ok(ExemplarReport { refused, ..ExemplarReport::default() })
     }
 
     fn when_durable(&self, commit: Commit, done: Durable) {
@@ -122,6 +132,41 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
         assert!(Instant::now() < deadline, "{what} did not happen in time");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+#[tokio::test]
+async fn exemplars_go_with_the_samples_where_they_are_wanted() {
+    let (server, tasks) = (Supervisor::new(), Supervisor::new());
+    let ((wants, url), (wants_none, other)) = (peer(&server).await, peer(&server).await);
+    // Sent again after a failure.
+    *wants.statuses.lock() = vec![StatusCode::BAD_GATEWAY];
+    let queue = "queue_config: {batch_send_deadline: 5ms}";
+    let relabel = "write_relabel_configs: [{target_label: tier, replacement: edge}]";
+    let (ingest, metrics) = ingest(
+        &tasks,
+        &format!(
+            "[{{url: '{url}', name: a, send_exemplars: true, match: ['m'], {relabel}, {queue}}}, {{url: '{other}', name: b, {queue}}}]"
+        ),
+    );
+    let row = |name, at| ExemplarRow {
+        series: Labels::from_pairs([("__name__", name)]),
+        exemplar: Exemplar { labels: Labels::from_pairs([("trace_id", "t")]), value: 0.5, timestamp: TimestampMs(at) },
+    };
+    ingest.append_exemplars(&[row("m", 1), row("m", -1), row("not_selected", 2), row("m", 3)]).expect("takes some");
+    put(&ingest, &[1.0]);
+    until("delivery", || wants.values.lock().len() == 1 && wants_none.values.lock().len() == 1).await;
+    let got = wants.exemplars.lock().clone();
+    let times: Vec<i64> = got.iter().map(|r| r.exemplar.timestamp.0).collect();
+    assert_eq!(times, [1, 3]);
+    assert!(
+        got.iter()
+            .all(|r| r.series.to_string() == r#"m{tier="edge"}"# && r.exemplar.labels == row("m", 1).exemplar.labels)
+    );
+    assert_eq!(*wants_none.exemplars.lock(), []);
+    tasks.stop(Duration::from_secs(5)).await;
+    let text = String::from_utf8(metrics.render()).expect("is text");
+    assert!(text.contains("highwater_forward_exemplars_sent_total{destination=\"a\"} 2\n"), "{text}");
+    server.stop(Duration::from_secs(5)).await;
 }
 
 #[tokio::test]

@@ -3,13 +3,13 @@
 //! Rows of known series are looked up and pushed under one read lock per few thousand rows. What needs more than that waits
 //! until the lock is released: new series, whose labels are decoded then, and samples that a sealed block may have.
 
-use model::{AppendReport, Batch, EncodedBatch, Labels, Refusal, RefusalReason, Sample, TimestampMs};
+use model::{AppendReport, Batch, EncodedBatch, Labels, Refusal, RefusalReason, Sample, TimestampMs, Value};
 
 use crate::catalog::{Catalog, SLICE};
 use crate::encoded::Key;
 use crate::head::{Head, SeriesRef};
 use crate::index::Index;
-use crate::series::{Locks, Pushed, Series, State};
+use crate::series::{Growth, Locks, Pushed, Series, State};
 
 /// So many new series are created before readers get a turn at the index.
 const CREATIONS: usize = 128;
@@ -22,9 +22,9 @@ pub struct Bounds<'a> {
     pub newest_ms: i64,
     /// No sample after this was ever sealed.
     pub sealed_until_ms: i64,
-    /// The value that a series has at exactly that time in a sealed block. Asked only for times up to `sealed_until_ms`,
-    /// and while no lock is held.
-    pub sealed: &'a dyn Fn(&Labels, TimestampMs) -> Option<f64>,
+    /// What a series has at exactly that time in a sealed block. Asked only for times up to `sealed_until_ms`, and while
+    /// no lock is held.
+    pub sealed: &'a dyn Fn(&Labels, TimestampMs) -> Option<Value>,
 }
 
 /// The samples of a batch that are stored now and were not before: what belongs into the log. Kept by the caller and
@@ -123,8 +123,8 @@ struct Call<'a> {
     generation: u32,
     report: AppendReport,
     late: Vec<Late>,
-    /// Bytes by which series grew, and by which the index did, roughly.
-    grown: i64,
+    grown: Growth,
+    /// Bytes by which the index grew, roughly.
     created: i64,
     oldest: i64,
     newest: i64,
@@ -160,7 +160,7 @@ impl Head {
             generation: self.generation(),
             report: AppendReport::default(),
             late: Vec::new(),
-            grown: 0,
+            grown: Growth::default(),
             created: 0,
             oldest: i64::MAX,
             newest: i64::MIN,
@@ -264,7 +264,12 @@ impl Call<'_> {
         let mut current: Result<u32, RefusalReason> = Err(RefusalReason::InvalidLabels);
         for ((row, key), labels) in unknown.iter().zip(decoded) {
             if let Some(labels) = labels {
-                current = labels.and_then(|labels| self.known_or_new(&mut index, *key, &labels));
+                let grown = self.grown.bytes + self.created;
+                let known = labels.and_then(|labels| self.head.known_or_new(&mut index, *key, &labels, grown));
+                current = known.map(|(reference, created)| {
+                    self.created += created;
+                    reference
+                });
             }
             match current {
                 Ok(reference) => {
@@ -278,24 +283,6 @@ impl Call<'_> {
                 Err(reason) => self.refuse(*row, reason),
             }
         }
-    }
-
-    fn known_or_new(&mut self, index: &mut Index, key: Key, labels: &Labels) -> Result<u32, RefusalReason> {
-        // Others may have created it since it was looked for.
-        if let Some(series) = index.encoded.find(key, &mut usize::MAX.clone()) {
-            return Ok(series);
-        }
-        let series = match index.find(labels.iter()) {
-            Some(series) => series,
-            None => {
-                self.head.admit(index, labels, self.grown + self.created)?;
-                let series = index.create(labels.iter(), None).ok_or(RefusalReason::SeriesLimit)?;
-                self.created += (labels.size_bytes() + Series::BYTES) as i64;
-                series
-            }
-        };
-        index.remember(key, series);
-        Ok(series)
     }
 
     /// Whether a sealed block may have a sample's time.
@@ -334,7 +321,7 @@ impl Call<'_> {
             };
             let sample = rows.sample(late.row);
             match (self.bounds.sealed)(&labels, sample.timestamp) {
-                Some(value) if value.to_bits() == sample.value.to_bits() => self.report.duplicates += 1,
+                Some(known) if known == Value::Float(sample.value) => self.report.duplicates += 1,
                 Some(_) => self.refuse(late.row, RefusalReason::DuplicateTimestamp),
                 None => self.push(late.row, late.reference, &mut late.series.lock(), sample),
             }
@@ -356,8 +343,33 @@ impl Call<'_> {
 }
 
 impl Head {
+    /// The series with a label set, created where it is missing and there is room, and by how many bytes that made the
+    /// index grow, roughly. `grown` is what this append has added to the memory by now.
+    pub(crate) fn known_or_new(
+        &self,
+        index: &mut Index,
+        key: Key,
+        labels: &Labels,
+        grown: i64,
+    ) -> Result<(u32, i64), RefusalReason> {
+        // Others may have created it since it was looked for.
+        if let Some(series) = index.encoded.find(key, &mut usize::MAX.clone()) {
+            return Ok((series, 0));
+        }
+        let (series, created) = match index.find(labels.iter()) {
+            Some(series) => (series, 0),
+            None => {
+                self.admit(index, labels, grown)?;
+                let series = index.create(labels.iter(), None).ok_or(RefusalReason::SeriesLimit)?;
+                (series, (labels.size_bytes() + Series::BYTES) as i64)
+            }
+        };
+        index.remember(key, series);
+        Ok((series, created))
+    }
+
     /// What a new series must not exceed.
-    fn check(&self, labels: &Labels) -> Result<Labels, RefusalReason> {
+    pub(crate) fn check(&self, labels: &Labels) -> Result<Labels, RefusalReason> {
         let options = &self.options;
         let fits = |(name, value): (&str, &str)| {
             name.len() <= options.max_label_name_bytes && value.len() <= options.max_label_value_bytes

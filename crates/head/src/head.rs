@@ -11,7 +11,7 @@ use crate::catalog::Catalog;
 use crate::encoded::Keys;
 use crate::index::Index;
 use crate::order::Order;
-use crate::series::{Locks, Pushed};
+use crate::series::{Growth, Locks, Pushed};
 
 /// What a head may hold. Over a limit new series are refused; known ones go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,9 @@ pub struct Head {
     pub(crate) samples: AtomicI64,
     /// What series hold, as far as appends, freezes and releases have told.
     sample_bytes: AtomicI64,
+    closed_chunks: AtomicI64,
+    /// Series of earlier generations that are no more.
+    pub(crate) removed: AtomicU64,
     /// What the index holds, and of how many series, as of when it was measured.
     index_bytes: AtomicU64,
     measured: AtomicUsize,
@@ -84,6 +87,8 @@ impl Head {
             spans: Mutex::default(),
             samples: AtomicI64::new(0),
             sample_bytes: AtomicI64::new(0),
+            closed_chunks: AtomicI64::new(0),
+            removed: AtomicU64::new(0),
             index_bytes: AtomicU64::new(0),
             measured: AtomicUsize::new(0),
         }
@@ -134,7 +139,7 @@ impl Head {
     pub fn restore_samples(&self, series: &[SeriesRef], timestamps: &[i64], values: &[f64]) -> usize {
         let catalog = self.catalog();
         let index = catalog.index.read();
-        let (mut stored, mut grown, mut span) = (0, 0, (i64::MAX, i64::MIN));
+        let (mut stored, mut grown, mut span) = (0, Growth::default(), (i64::MAX, i64::MIN));
         let mut locks = Locks::default();
         for ((series, timestamp), value) in series.iter().zip(timestamps).zip(values) {
             let Some(series) = index.series().get(series.0 as usize) else { continue };
@@ -154,7 +159,7 @@ impl Head {
     }
 
     /// Counts what an append or a replay has stored.
-    pub(crate) fn count(&self, stored: usize, grown: i64, span: Span) {
+    pub(crate) fn count(&self, stored: usize, grown: Growth, span: Span) {
         if stored > 0 {
             self.samples.fetch_add(stored as i64, Ordering::Relaxed);
             let mut spans = self.spans.lock();
@@ -163,10 +168,13 @@ impl Head {
         self.grow(grown);
     }
 
-    /// Counts bytes that series take or give back.
-    pub(crate) fn grow(&self, bytes: i64) {
-        if bytes != 0 {
-            self.sample_bytes.fetch_add(bytes, Ordering::Relaxed);
+    /// Counts memory that series take or give back.
+    pub(crate) fn grow(&self, grown: Growth) {
+        if grown.bytes != 0 {
+            self.sample_bytes.fetch_add(grown.bytes, Ordering::Relaxed);
+        }
+        if grown.chunks != 0 {
+            self.closed_chunks.fetch_add(grown.chunks, Ordering::Relaxed);
         }
     }
 
@@ -180,6 +188,16 @@ impl Head {
     /// How many series there are, those included that have no samples at the moment.
     pub fn series(&self) -> usize {
         self.catalog().index.read().len()
+    }
+
+    /// How many series were removed because they had no samples any more.
+    pub fn removed_series(&self) -> u64 {
+        self.removed.load(Ordering::Relaxed)
+    }
+
+    /// How many chunks of samples there are: those that are closed, and one that grows for each series.
+    pub fn chunks(&self) -> u64 {
+        u64::try_from(self.closed_chunks.load(Ordering::Relaxed)).unwrap_or(0) + self.series() as u64
     }
 
     /// How many samples are held.

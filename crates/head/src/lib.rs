@@ -11,10 +11,12 @@
 //! Non-goals: no I/O, no clock, no threads, no knowledge of blocks (what is sealed already is asked of the caller).
 
 mod append;
+mod append_histograms;
 mod catalog;
 mod codec;
 mod encoded;
 mod head;
+mod histograms;
 mod index;
 mod order;
 mod pairs;
@@ -27,6 +29,7 @@ mod table;
 mod tests;
 
 pub use append::{Accepted, Bounds};
+pub use append_histograms::AcceptedHistograms;
 pub use head::{Head, HeadOptions, SeriesRef};
 pub use read::HeadSeries;
 pub use seal::{Frozen, FrozenSeries, Prepared};

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use hashbrown::HashSet;
-use model::{Labels, Matcher, SampleBuffer, SelectError, StoredSeries, TimeRange};
+use model::{HistogramBuffer, Labels, Matcher, SampleBuffer, SelectError, StoredSeries, TimeRange};
 use postings::MatchCache;
 
 use crate::catalog::{Catalog, SLICE};
 use crate::head::Head;
 use crate::index::Index;
 use crate::pairs::PairId;
-use crate::series::{Locks, Series};
+use crate::series::{Locks, Series, State};
 
 /// So many selected series may lack a rank before one is given to all.
 const MAX_UNRANKED: usize = 2048;
@@ -30,6 +30,15 @@ impl StoredSeries for HeadSeries {
         self.labels.get_or_init(|| self.catalog.index.read().labels(self.reference))
     }
 
+    fn each_label(&self, each: &mut dyn FnMut(&str, &str)) {
+        let index = self.catalog.index.read();
+        index
+            .pairs_of(self.reference)
+            .iter()
+            .map(|pair| index.pairs.text(*pair))
+            .for_each(|(name, value)| each(name, value));
+    }
+
     fn read(&self, range: TimeRange, into: &mut SampleBuffer) -> Result<(), SelectError> {
         self.series.read(range, into);
         Ok(())
@@ -37,6 +46,11 @@ impl StoredSeries for HeadSeries {
 
     fn read_newest(&self, range: TimeRange, into: &mut SampleBuffer) -> Result<(), SelectError> {
         self.series.read_newest(range, into);
+        Ok(())
+    }
+
+    fn read_histograms(&self, range: TimeRange, into: &mut HistogramBuffer) -> Result<(), SelectError> {
+        self.series.read_histograms(range, into);
         Ok(())
     }
 }
@@ -84,20 +98,17 @@ impl Head {
         let catalog = self.catalog();
         let mut found = Vec::new();
         postings::select(&*catalog, matchers, cache, &mut found);
-        let mut kept = 0;
-        for start in (0..found.len()).step_by(SLICE) {
-            let index = catalog.index.read();
-            let mut locks = Locks::default();
-            for at in start..found.len().min(start + SLICE) {
-                let series = found[at];
-                if index.series().get(series as usize).is_some_and(|s| locks.of(s).overlaps(range)) {
-                    found[kept] = series;
-                    kept += 1;
-                }
-            }
-        }
-        found.truncate(kept);
+        retain(&catalog, &mut found, |series| series.overlaps(range));
         in_label_order(&catalog, found)
+    }
+
+    /// How many of the series that satisfy all matchers have a newest sample within `range` that is no staleness marker.
+    pub fn count_live(&self, matchers: &[Matcher], range: TimeRange, cache: &MatchCache) -> usize {
+        let catalog = self.catalog();
+        let mut found = Vec::new();
+        postings::select(&*catalog, matchers, cache, &mut found);
+        retain(&catalog, &mut found, |series| series.is_live(range));
+        found.len()
     }
 
     /// Ranks the series that came since they were ranked last, when those are more than a twentieth. Call it now and
@@ -109,6 +120,23 @@ impl Head {
             catalog.order_of(count);
         }
     }
+}
+
+/// Keeps the series, given by ascending number, of which `keep` holds. Locks nothing for long.
+fn retain(catalog: &Catalog, found: &mut Vec<u32>, mut keep: impl FnMut(&State) -> bool) {
+    let mut kept = 0;
+    for start in (0..found.len()).step_by(SLICE) {
+        let index = catalog.index.read();
+        let mut locks = Locks::default();
+        for at in start..found.len().min(start + SLICE) {
+            let series = found[at];
+            if index.series().get(series as usize).is_some_and(|s| keep(locks.of(s))) {
+                found[kept] = series;
+                kept += 1;
+            }
+        }
+    }
+    found.truncate(kept);
 }
 
 /// Handles of series, given by ascending number.

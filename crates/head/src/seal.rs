@@ -10,13 +10,13 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use model::{Labels, SampleBuffer, TimestampMs};
+use model::{HistogramBuffer, Labels, SampleBuffer, TimestampMs};
 
 use crate::catalog::{Catalog, SLICE};
 use crate::head::{Head, Span, join};
 use crate::index::Index;
 use crate::order::Order;
-use crate::series::{Locks, Series};
+use crate::series::{Growth, Locks, Series};
 
 /// Indices up to so many series are made anew as soon as one is idle.
 const SMALL: usize = 10_000;
@@ -93,6 +93,7 @@ pub struct Frozen {
 struct FrozenEntry {
     reference: u32,
     chunks: u32,
+    histograms: u32,
     first: i64,
     last: i64,
 }
@@ -152,6 +153,16 @@ impl FrozenSeries<'_> {
             series.read_frozen(self.entry.chunks, into);
         }
     }
+
+    /// The same for its histograms.
+    pub fn read_histograms(&self, into: &mut HistogramBuffer) {
+        // Few have any, and then nothing has to be looked for.
+        if self.entry.histograms > 0
+            && let Some(series) = series_of(self.catalog, self.entry.reference)
+        {
+            series.read_frozen_histograms(self.entry.histograms, into);
+        }
+    }
 }
 
 impl Head {
@@ -201,6 +212,8 @@ impl Head {
             fresh.take_series(&old, prepared..old.len(), true);
             let encodings = fresh.encodings.0;
             fresh.take_encodings(&old, encodings..old.encoded.len());
+            let gone = old.len().saturating_sub(fresh.index.len());
+            self.removed.fetch_add(gone as u64, Ordering::Relaxed);
             drop(old);
             let catalog = Arc::new(Catalog::new(fresh.index, fresh.order));
             *self.catalog.write() = catalog.clone();
@@ -224,7 +237,7 @@ impl Head {
         let count = catalog.index.read().len();
         let order = catalog.order_of(count);
         let mut entries = Vec::new();
-        let (mut span, mut samples, mut grown) = (None, 0, 0);
+        let (mut span, mut samples, mut grown) = (None, 0, Growth::default());
         for start in (0..count).step_by(SLICE) {
             let slice: Vec<Series> =
                 catalog.index.read().series().iter().take(count).skip(start).take(SLICE).cloned().collect();
@@ -232,8 +245,8 @@ impl Head {
                 let Some(part) = series.lock().freeze(&mut grown) else { continue };
                 span = join(span, Some((part.first, part.last)));
                 samples += part.samples as u64;
-                let (chunks, first, last) = (part.chunks, part.first, part.last);
-                entries.push(FrozenEntry { reference: number as u32, chunks, first, last });
+                let crate::series::Frozen { chunks, histograms, first, last, .. } = part;
+                entries.push(FrozenEntry { reference: number as u32, chunks, histograms, first, last });
             }
         }
         self.grow(grown);
@@ -243,10 +256,10 @@ impl Head {
 
     /// Forgets what was frozen: after the blocks that hold it are visible, and when nobody reads without them any more.
     pub fn release(&self, frozen: Frozen) {
-        let (mut grown, mut samples) = (0, 0);
+        let (mut grown, mut samples) = (Growth::default(), 0);
         for entry in &frozen.series {
             if let Some(series) = series_of(&frozen.catalog, entry.reference) {
-                samples += series.lock().release(entry.chunks, &mut grown);
+                samples += series.lock().release(entry.chunks, entry.histograms, &mut grown);
             }
         }
         self.samples.fetch_sub(samples as i64, Ordering::Relaxed);

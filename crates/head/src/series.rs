@@ -2,14 +2,15 @@
 //!
 //! The live lane takes what is newer than everything; what is older, but in order among itself, as a backfill is, goes to
 //! the second lane; what fits neither waits as a stray until there are enough for a chunk. Closed chunks of all kinds lie
-//! in one list, whose beginning is what is being sealed at the moment.
+//! in one list, whose beginning is what is being sealed at the moment. Native histograms are kept as they came.
 
 use std::sync::Arc;
 
-use model::{SampleBuffer, TimeRange};
+use model::{EncodedHistogram, HistogramBuffer, SampleBuffer, TimeRange, Value, is_stale};
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 
 use crate::codec::{Chunk, Growing};
+use crate::histograms::Histograms;
 
 /// Series that share a lock and lie next to one another. Senders repeat the order in which series came, so that one lock
 /// serves many of their samples.
@@ -25,6 +26,14 @@ pub(crate) enum Pushed {
     Stored,
     Duplicate,
     Conflict,
+}
+
+/// By how much the memory of series grew; less than nothing where they gave some back.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Growth {
+    pub(crate) bytes: i64,
+    /// Closed chunks.
+    pub(crate) chunks: i64,
 }
 
 /// A few series behind a lock that is held for a few pushes, or for copying handles.
@@ -68,8 +77,15 @@ struct More {
     /// How many of the others are of strays and not merged yet.
     stray_chunks: u32,
     backfill: Option<Box<Growing>>,
+    odd: Option<Box<Odd>>,
+}
+
+/// What hardly a series has.
+#[derive(Debug, Default)]
+struct Odd {
     /// In order of time.
     strays: Vec<(i64, f64)>,
+    histograms: Histograms,
 }
 
 impl Nursery {
@@ -131,6 +147,20 @@ impl Series {
         }
     }
 
+    /// Adds the histograms within `range`, in order.
+    pub(crate) fn read_histograms(&self, range: TimeRange, into: &mut HistogramBuffer) {
+        if let Some(histograms) = self.lock().histograms() {
+            histograms.read(range, into);
+        }
+    }
+
+    /// Adds the first `count` histograms of those that were frozen.
+    pub(crate) fn read_frozen_histograms(&self, count: u32, into: &mut HistogramBuffer) {
+        if let Some(histograms) = self.lock().histograms() {
+            histograms.read_frozen(count, into);
+        }
+    }
+
     /// Adds the first `count` closed chunks: those that were frozen.
     pub(crate) fn read_frozen(&self, count: u32, into: &mut SampleBuffer) {
         let state = self.lock();
@@ -143,13 +173,13 @@ impl Series {
 }
 
 impl State {
-    /// Adds a sample. `grown` is changed by the bytes that the series' memory grew.
+    /// Adds a sample. `grown` is changed by what the series' memory grew.
     #[inline]
-    pub(crate) fn push(&mut self, timestamp: i64, value: f64, grown: &mut i64) -> Pushed {
+    pub(crate) fn push(&mut self, timestamp: i64, value: f64, grown: &mut Growth) -> Pushed {
         if timestamp > self.live.last() {
             let before = self.live.heap_bytes();
             if self.live.push(timestamp, value) {
-                *grown += self.live.heap_bytes() as i64 - before as i64;
+                grown.bytes += self.live.heap_bytes() as i64 - before as i64;
                 return Pushed::Stored;
             }
         }
@@ -157,13 +187,13 @@ impl State {
     }
 
     #[cold]
-    fn push_otherwise(&mut self, timestamp: i64, value: f64, grown: &mut i64) -> Pushed {
+    fn push_otherwise(&mut self, timestamp: i64, value: f64, grown: &mut Growth) -> Pushed {
         if timestamp <= self.live.last()
             && let Some(known) = self.find(timestamp)
         {
-            return if known.to_bits() == value.to_bits() { Pushed::Duplicate } else { Pushed::Conflict };
+            return if known == Value::Float(value) { Pushed::Duplicate } else { Pushed::Conflict };
         }
-        let before = self.heap_bytes();
+        let before = self.footprint();
         let more = self.more.get_or_insert_default();
         if timestamp > self.live.last() {
             append(&mut self.live, &mut more.closed, timestamp, value);
@@ -172,20 +202,51 @@ impl State {
         } else {
             more.add_stray(timestamp, value);
         }
-        *grown += self.heap_bytes() as i64 - before as i64;
+        self.add_growth(before, grown);
         Pushed::Stored
     }
 
-    /// The value at exactly one time.
-    fn find(&self, timestamp: i64) -> Option<f64> {
+    /// Adds a histogram. From then on the live lane takes nothing, as if it had seen the end of time: every further sample
+    /// of this series goes the slower way, on which histograms of its time are looked for.
+    #[cold]
+    pub(crate) fn push_histogram(&mut self, timestamp: i64, histogram: EncodedHistogram, grown: &mut Growth) -> Pushed {
+        let wanted = Value::Histogram(histogram);
+        match (self.find(timestamp), wanted) {
+            (Some(known), wanted) if known == wanted => return Pushed::Duplicate,
+            (None, Value::Histogram(histogram)) => {
+                let before = self.footprint();
+                let more = self.more.get_or_insert_default();
+                if !self.live.is_empty() {
+                    more.closed.push(self.live.close());
+                }
+                self.live.shut();
+                more.odd.get_or_insert_default().histograms.insert(timestamp, histogram);
+                self.add_growth(before, grown);
+            }
+            _ => return Pushed::Conflict,
+        }
+        Pushed::Stored
+    }
+
+    fn histograms(&self) -> Option<&Histograms> {
+        self.more.as_ref()?.odd.as_ref().map(|odd| &odd.histograms)
+    }
+
+    /// What there is at exactly one time.
+    fn find(&self, timestamp: i64) -> Option<Value> {
+        let histogram = self.histograms().and_then(|histograms| histograms.find(timestamp)).cloned();
+        histogram.map(Value::Histogram).or_else(|| self.find_float(timestamp).map(Value::Float))
+    }
+
+    fn find_float(&self, timestamp: i64) -> Option<f64> {
         let lane = |lane: &Growing| {
             let within = !lane.is_empty() && lane.first() <= timestamp && timestamp <= lane.last();
             within.then(|| lane.to_chunk().find(timestamp)).flatten()
         };
         lane(&self.live).or_else(|| {
             let more = self.more.as_ref()?;
-            if let Ok(at) = more.strays.binary_search_by_key(&timestamp, |(t, _)| *t) {
-                return Some(more.strays[at].1);
+            if let Ok(at) = more.strays().binary_search_by_key(&timestamp, |(t, _)| *t) {
+                return Some(more.strays()[at].1);
             }
             let closed = || more.closed.iter().filter(|c| c.first() <= timestamp && timestamp <= c.last());
             more.backfill.as_deref().and_then(lane).or_else(|| closed().find_map(|c| c.find(timestamp)))
@@ -202,13 +263,30 @@ impl State {
         self.live.last() >= range.start.0 && self.first().is_some_and(|first| first <= range.end.0)
     }
 
+    /// Whether its newest sample within `range` is no staleness marker.
+    #[inline]
+    pub(crate) fn is_live(&self, range: TimeRange) -> bool {
+        match self.live.newest() {
+            Some((timestamp, value)) if timestamp <= range.end.0 => timestamp >= range.start.0 && !is_stale(value),
+            _ => self.overlaps(range) && self.is_live_as_read(range),
+        }
+    }
+
+    #[cold]
+    fn is_live_as_read(&self, range: TimeRange) -> bool {
+        let (chunks, strays) = self.copy(range);
+        let mut samples = SampleBuffer::default();
+        read_merged(chunks, strays, range, &mut samples);
+        samples.values.last().is_some_and(|value| !is_stale(*value))
+    }
+
     /// Everything that overlaps `range`, to be read without the lock.
     fn copy(&self, range: TimeRange) -> (Vec<Chunk>, Vec<(i64, f64)>) {
         let (mut chunks, mut strays) = (Vec::new(), Vec::new());
         if let Some(more) = &self.more {
             chunks.reserve_exact(more.closed.len() + 2);
             chunks.extend(more.closed.iter().filter(|c| c.overlaps(range)).cloned());
-            strays.extend(more.strays.iter().filter(|(t, _)| (range.start.0..=range.end.0).contains(t)));
+            strays.extend(more.strays().iter().filter(|(t, _)| (range.start.0..=range.end.0).contains(t)));
             chunks.extend(more.backfill.as_deref().filter(|lane| !lane.is_empty()).map(Growing::to_chunk));
         }
         chunks.extend(self.copy_live(range));
@@ -220,12 +298,12 @@ impl State {
         (overlaps && !self.live.is_empty()).then(|| self.live.to_chunk())
     }
 
-    /// Closes everything and marks it as being sealed. Returns how many chunks that are, and their time.
-    pub(crate) fn freeze(&mut self, grown: &mut i64) -> Option<Frozen> {
+    /// Closes everything and marks it as being sealed. Returns how much that is, and its time.
+    pub(crate) fn freeze(&mut self, grown: &mut Growth) -> Option<Frozen> {
         if self.is_empty() {
             return None;
         }
-        let before = self.heap_bytes();
+        let before = self.footprint();
         let more = self.more.get_or_insert_default();
         // Usually there is only what the live lane holds.
         more.closed.reserve_exact(1);
@@ -239,21 +317,29 @@ impl State {
         more.stray_chunks = 0;
         more.backfill = None;
         more.frozen = more.closed.len() as u32;
-        let first = more.closed.iter().map(Chunk::first).min()?;
-        let last = more.closed.iter().map(Chunk::last).max()?;
-        let (frozen, samples) = (more.frozen, more.closed.iter().map(Chunk::len).sum());
-        *grown += self.heap_bytes() as i64 - before as i64;
-        Some(Frozen { chunks: frozen, first, last, samples })
+        let histograms = more.odd.as_mut().map(|odd| &mut odd.histograms);
+        let (histograms, span) = histograms.map_or((0, None), |h| (h.freeze(), h.span()));
+        let chunks = more.closed.iter().map(|chunk| (chunk.first(), chunk.last()));
+        let (first, last) = chunks.chain(span).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
+        let samples = more.closed.iter().map(Chunk::len).sum::<usize>() + histograms as usize;
+        let frozen = Frozen { chunks: more.frozen, histograms, first, last, samples };
+        self.add_growth(before, grown);
+        Some(frozen)
     }
 
-    /// Forgets the first `chunks` chunks, as far as they are frozen. Returns how many samples that were.
-    pub(crate) fn release(&mut self, chunks: u32, grown: &mut i64) -> usize {
-        let before = self.heap_bytes();
+    /// Forgets the first so many chunks and histograms, as far as they are frozen. Returns how many samples that were.
+    pub(crate) fn release(&mut self, chunks: u32, histograms: u32, grown: &mut Growth) -> usize {
+        let before = self.footprint();
         let Some(more) = &mut self.more else { return 0 };
         let gone = more.frozen.min(chunks);
         more.frozen -= gone;
-        let samples = more.closed.drain(..(gone as usize).min(more.closed.len())).map(|c| c.len()).sum();
+        let chunks = more.closed.drain(..(gone as usize).min(more.closed.len()));
+        let mut samples: usize = chunks.map(|chunk| chunk.len()).sum();
         more.closed.shrink_to_fit();
+        if let Some(odd) = &mut more.odd {
+            samples += odd.histograms.release(histograms);
+        }
+        more.odd.take_if(|odd| odd.is_empty());
         if more.is_empty() {
             self.more = None;
         }
@@ -261,7 +347,7 @@ impl State {
             // Whatever comes next is in order again.
             self.live = Growing::default();
         }
-        *grown += self.heap_bytes() as i64 - before as i64;
+        self.add_growth(before, grown);
         samples
     }
 
@@ -271,16 +357,29 @@ impl State {
         let live = (!self.live.is_empty()).then(|| self.live.first());
         let Some(more) = &self.more else { return live };
         let backfill = more.backfill.as_ref().filter(|lane| !lane.is_empty()).map(|lane| lane.first());
-        let stray = more.strays.first().map(|(t, _)| *t);
-        more.closed.iter().map(Chunk::first).chain(live).chain(backfill).chain(stray).min()
+        let stray = more.strays().first().map(|(t, _)| *t);
+        let histogram = self.histograms().and_then(Histograms::span).map(|(first, _)| first);
+        more.closed.iter().map(Chunk::first).chain(live).chain(backfill).chain(stray).chain(histogram).min()
+    }
+
+    /// What it holds.
+    fn footprint(&self) -> Growth {
+        let chunks = self.more.as_ref().map_or(0, |more| more.closed.len());
+        Growth { bytes: self.heap_bytes() as i64, chunks: chunks as i64 }
+    }
+
+    fn add_growth(&self, before: Growth, grown: &mut Growth) {
+        let now = self.footprint();
+        grown.bytes += now.bytes - before.bytes;
+        grown.chunks += now.chunks - before.chunks;
     }
 
     fn heap_bytes(&self) -> usize {
         let more = self.more.as_ref().map_or(0, |more| {
             let chunks: usize = more.closed.iter().map(Chunk::size_bytes).sum();
-            let lists = more.closed.capacity() * size_of::<Chunk>() + more.strays.capacity() * size_of::<(i64, f64)>();
+            let list = more.closed.capacity() * size_of::<Chunk>();
             let backfill = more.backfill.as_ref().map_or(0, |lane| size_of::<Growing>() + lane.heap_bytes());
-            size_of::<More>() + chunks + lists + backfill
+            size_of::<More>() + chunks + list + backfill + more.odd.as_ref().map_or(0, |odd| odd.heap_bytes())
         });
         more + self.live.heap_bytes()
     }
@@ -290,6 +389,7 @@ impl State {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Frozen {
     pub(crate) chunks: u32,
+    pub(crate) histograms: u32,
     pub(crate) first: i64,
     pub(crate) last: i64,
     pub(crate) samples: usize,
@@ -297,13 +397,20 @@ pub(crate) struct Frozen {
 
 impl More {
     fn is_empty(&self) -> bool {
-        self.closed.is_empty() && self.strays.is_empty() && self.backfill.as_ref().is_none_or(|lane| lane.is_empty())
+        self.closed.is_empty()
+            && self.backfill.as_ref().is_none_or(|lane| lane.is_empty())
+            && self.odd.as_ref().is_none_or(|odd| odd.is_empty())
+    }
+
+    fn strays(&self) -> &[(i64, f64)] {
+        self.odd.as_ref().map_or(&[], |odd| &odd.strays)
     }
 
     fn add_stray(&mut self, timestamp: i64, value: f64) {
-        let at = self.strays.partition_point(|(t, _)| *t < timestamp);
-        self.strays.insert(at, (timestamp, value));
-        if self.strays.len() < MAX_STRAYS {
+        let strays = &mut self.odd.get_or_insert_default().strays;
+        let at = strays.partition_point(|(t, _)| *t < timestamp);
+        strays.insert(at, (timestamp, value));
+        if strays.len() < MAX_STRAYS {
             return;
         }
         self.close_strays();
@@ -318,7 +425,20 @@ impl More {
     }
 
     fn close_strays(&mut self) {
-        close_all(std::mem::take(&mut self.strays).into_iter(), &mut self.closed);
+        if let Some(odd) = &mut self.odd {
+            close_all(std::mem::take(&mut odd.strays).into_iter(), &mut self.closed);
+        }
+        self.odd.take_if(|odd| odd.is_empty());
+    }
+}
+
+impl Odd {
+    fn is_empty(&self) -> bool {
+        self.strays.is_empty() && self.histograms.is_empty()
+    }
+
+    fn heap_bytes(&self) -> usize {
+        size_of::<Self>() + self.strays.capacity() * size_of::<(i64, f64)>() + self.histograms.heap_bytes()
     }
 }
 

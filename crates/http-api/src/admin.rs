@@ -13,8 +13,8 @@ use serde::Serialize;
 use crate::answer::{Answer, json_response};
 use crate::api::{Answered, Api, LONGEST_TIMEOUT, Shared};
 use crate::error::{ApiError, ErrorKind};
+use crate::numbers;
 use crate::params::Params;
-use crate::rule_list::boolean;
 use crate::sources::StoreSource;
 use crate::time::{MAX_TIME, MIN_TIME, rfc3339};
 
@@ -25,7 +25,7 @@ pub(crate) async fn delete_series(State(api): Shared, params: Params) -> Answere
     }
     api.change(move |store| {
         let range = TimeRange { start: params.time("start", MIN_TIME)?, end: params.time("end", MAX_TIME)? };
-        let selectors = params.selectors()?;
+        let selectors = params.named_selectors()?;
         if range.start <= range.end {
             store.delete_series(&selectors, range)?;
         }
@@ -49,7 +49,11 @@ struct Snapshot {
 pub(crate) async fn snapshot(State(api): Shared, params: Params) -> Answered {
     api.allow_admin()?;
     // What is in memory is part of the copy in any case: it is moved into a block first, which costs little.
-    boolean(&params, "skip_head")?;
+    match params.get("skip_head") {
+        "" => false,
+        text => numbers::boolean(text)
+            .map_err(|e| ApiError::parameter("skip_head", format_args!("unable to parse boolean: {e}")))?,
+    };
     let name = snapshot_name(runtime::now());
     let chosen = name.clone();
     api.change(move |store| Ok(store.snapshot(&chosen)?)).await?;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::error::ApiError;
 use crate::json;
 
-/// More remarks than this are summed up in the last one.
+/// More remarks of a kind than this are summed up in one more.
 const MAX_REMARKS: usize = 10;
 
 /// An answer being written: `{"status":"success","data":` and then whatever the caller adds to `out`.
@@ -31,34 +31,33 @@ impl Answer {
 
     /// Closes the envelope. Empty lists of remarks are left out.
     pub(crate) fn close(mut self, warnings: &[String], infos: &[String]) -> Vec<u8> {
-        self.remarks("warnings", warnings);
-        self.remarks("infos", infos);
+        self.remarks("warnings", "warning", warnings);
+        self.remarks("infos", "info", infos);
         self.out.push(b'}');
         self.out
     }
 
-    fn remarks(&mut self, name: &str, remarks: &[String]) {
+    fn remarks(&mut self, name: &str, one: &str, remarks: &[String]) {
         if remarks.is_empty() {
             return;
         }
         self.out.push(b',');
         json::string(&mut self.out, name);
         self.out.push(b':');
-        if remarks.len() <= MAX_REMARKS {
-            json::strings(&mut self.out, remarks);
-        } else {
-            let shown = MAX_REMARKS - 1;
-            let rest = format!("{} more {name} omitted", remarks.len() - shown);
-            json::strings(&mut self.out, remarks.iter().take(shown).chain([&rest]));
-        }
+        let omitted = remarks.len().saturating_sub(MAX_REMARKS);
+        let rest = (omitted > 0).then(|| format!("{omitted} more {one} annotations omitted"));
+        json::strings(&mut self.out, remarks.iter().take(MAX_REMARKS).chain(&rest));
     }
 }
+
+/// The media type of everything below `/api/v1` but the OpenAPI document.
+pub(crate) const JSON: &str = "application/json";
 
 /// A response whose body is `json`.
 pub(crate) fn json_response(status: StatusCode, json: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(json));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
     response
 }
 
@@ -78,8 +77,10 @@ mod tests {
         assert_eq!(closed(0, 0), r#"{"status":"success","data":1}"#);
         assert_eq!(closed(1, 2), r#"{"status":"success","data":1,"warnings":["0"],"infos":["0","1"]}"#);
         let many: serde_json::Value = serde_json::from_str(&closed(25, 10)).expect("is JSON");
-        assert_eq!(many["warnings"].as_array().map(Vec::len), Some(10));
-        assert_eq!(many["warnings"][9], "16 more warnings omitted");
+        assert_eq!(many["warnings"].as_array().map(Vec::len), Some(11));
+        assert_eq!(many["warnings"][10], "15 more warning annotations omitted");
         assert_eq!(many["infos"].as_array().map(Vec::len), Some(10));
+        let many: serde_json::Value = serde_json::from_str(&closed(0, 11)).expect("is JSON");
+        assert_eq!(many["infos"][10], "1 more info annotations omitted");
     }
 }

@@ -6,22 +6,24 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, Uri, header};
-use axum::middleware::from_fn_with_state;
-use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, any, get, post};
-use model::{Labels, Queryable, TimestampMs};
-use promql::Engine;
-use runtime::{CpuPool, Metrics, MetricsError};
-use tower_http::CompressionLevel;
-use tower_http::compression::CompressionLayer;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::get;
+use model::{ExemplarQueryable, Labels, Queryable, TimestampMs};
+use promql::{Engine, ResultCache};
+use query_gate::QueryGate;
+use runtime::{CpuPool, Metrics, MetricsError, method_not_allowed};
 
-use crate::answer::json_response;
+use crate::answer::JSON;
+use crate::caller::{asking, identify};
+use crate::compression::compress;
 use crate::cors::{CorsOrigins, cors};
-use crate::error::{ApiError, ErrorKind};
-use crate::metrics::QueryMetrics;
+use crate::endpoints::endpoints;
+use crate::error::ApiError;
 use crate::sources::{RulesSource, StatusSource, StoreSource, TargetsSource};
-use crate::{admin, federate, page, query, rule_list, series, status, targets};
+use crate::stream::Written;
+use crate::{cache, federate, page};
 
 /// What a role hands to its API.
 #[derive(Clone)]
@@ -38,18 +40,26 @@ pub struct ApiOptions {
     pub engine: Arc<Engine>,
     /// Where samples are.
     pub storage: Arc<dyn Queryable>,
+    /// Where exemplars are.
+    pub exemplars: Arc<dyn ExemplarQueryable>,
     /// The same as an operator sees it.
     pub store: Arc<dyn StoreSource>,
     /// Whether `/api/v1/admin` may change what is stored.
     pub enable_admin: bool,
-    /// Where queries run.
-    pub pool: CpuPool,
+    /// Whether `/-/quit` is answered by the role, for `features`.
+    pub enable_lifecycle: bool,
+    /// Whether the role takes remote write, for `features`.
+    pub receives_writes: bool,
+    /// Where whatever reads the store waits for its turn.
+    pub gate: QueryGate,
     /// Where query metrics are registered.
     pub metrics: Metrics,
     /// The external labels in force; `/federate` adds those that a series lacks.
     pub external_labels: Arc<dyn Fn() -> Labels + Send + Sync>,
     /// How long a query may take, unless the caller asks for less.
     pub query_timeout: Duration,
+    /// Bytes for answers of range queries that are asked again; 0: none are kept.
+    pub result_cache_bytes: u64,
     /// Which web pages may read the answers.
     pub cors_origins: CorsOrigins,
     /// Configuration, flags, reloads.
@@ -63,79 +73,50 @@ pub struct ApiOptions {
 /// What handlers share.
 pub(crate) struct Api {
     pub(crate) options: ApiOptions,
-    pub(crate) query_metrics: QueryMetrics,
+    pub(crate) result_cache: Option<Arc<ResultCache>>,
+    /// Where answers are written and compressed while they are sent. It is not where queries wait for their turn: a
+    /// query that has its result must never wait behind those that have none.
+    pub(crate) writers: CpuPool,
 }
+
+/// Each connection has at most one piece of an answer to write, so that none is ever refused.
+const MAX_WAITING_WRITERS: usize = 1 << 20;
 
 pub(crate) type Shared = axum::extract::State<Arc<Api>>;
 pub(crate) type Answered = Result<Response, ApiError>;
 
-/// Every route of the API, to be merged with the role's other routes. Paths below `/api/` that no route serves are
-/// answered 404 in JSON.
+/// Every route of the API, to be merged with the role's other routes, and the answer to paths that no route serves.
 ///
 /// # Errors
 /// When the query metrics are registered already.
 pub fn router(options: ApiOptions) -> Result<Router, MetricsError> {
-    let query_metrics = QueryMetrics::new(&options.metrics)?;
+    let result_cache = cache::result_cache(options.result_cache_bytes, &options.metrics)?;
     let cors_origins = options.cors_origins.clone();
-    let api = Arc::new(Api { options, query_metrics });
-    let routes = query_routes()
-        .merge(state_routes())
-        .merge(admin_routes())
+    let writers = CpuPool::new(std::thread::available_parallelism().map_or(1, usize::from), MAX_WAITING_WRITERS);
+    let api = Arc::new(Api { options, result_cache, writers: writers.clone() });
+    let below_v1 = endpoints().fold(Router::new(), |router, endpoint| router.route(endpoint.path, endpoint.route()));
+    let routes = below_v1
         .route("/federate", get(federate::federate))
         .route("/", get(page::page))
         .route("/graph", get(page::page))
-        .route("/api/{*path}", any(unknown_path))
-        .route("/api", any(unknown_path))
-        .route("/api/", any(unknown_path));
-    // Fast gzip: these answers are read once, and mostly over a network that is faster than the best compression.
-    let compression = CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest);
-    Ok(routes.layer(compression).layer(from_fn_with_state(cors_origins, cors)).with_state(api))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(method_not_allowed);
+    let layered = routes
+        .layer(from_fn_with_state(writers, compress))
+        .layer(from_fn_with_state(cors_origins, cors))
+        .layer(from_fn(identify));
+    Ok(layered.with_state(api))
 }
 
-/// What reads the store.
-fn query_routes() -> Router<Arc<Api>> {
-    fn get_and_post<H: axum::handler::Handler<T, Arc<Api>> + Copy, T: 'static>(handler: H) -> MethodRouter<Arc<Api>> {
-        get(handler).post(handler)
-    }
-    Router::new()
-        .route("/api/v1/query", get_and_post(query::instant))
-        .route("/api/v1/query_range", get_and_post(query::range))
-        .route("/api/v1/query_exemplars", get_and_post(query::exemplars))
-        .route("/api/v1/format_query", get_and_post(query::format))
-        .route("/api/v1/labels", get_and_post(series::label_names))
-        .route("/api/v1/label/{name}/values", get(series::label_values))
-        .route("/api/v1/series", get_and_post(series::series))
-        .route("/api/v1/metadata", get(series::metadata))
-        .route("/api/v1/status/tsdb", get(status::tsdb))
+async fn unknown_path() -> Response {
+    plain_refusal(StatusCode::NOT_FOUND, "404 page not found\n")
 }
 
-/// What the process knows of its surroundings and itself.
-fn state_routes() -> Router<Arc<Api>> {
-    Router::new()
-        .route("/api/v1/targets", get(targets::targets))
-        .route("/api/v1/scrape_pools", get(targets::scrape_pools))
-        .route("/api/v1/rules", get(rule_list::rules))
-        .route("/api/v1/alerts", get(rule_list::alerts))
-        .route("/api/v1/alertmanagers", get(rule_list::alertmanagers))
-        .route("/api/v1/status/buildinfo", get(status::build_info))
-        .route("/api/v1/status/runtimeinfo", get(status::runtime_info))
-        .route("/api/v1/status/config", get(status::config))
-        .route("/api/v1/status/flags", get(status::flags))
-}
-
-/// What changes the store.
-fn admin_routes() -> Router<Arc<Api>> {
-    fn post_and_put<H: axum::handler::Handler<T, Arc<Api>> + Copy, T: 'static>(handler: H) -> MethodRouter<Arc<Api>> {
-        post(handler).put(handler)
-    }
-    Router::new()
-        .route("/api/v1/admin/tsdb/delete_series", post_and_put(admin::delete_series))
-        .route("/api/v1/admin/tsdb/clean_tombstones", post_and_put(admin::clean_tombstones))
-        .route("/api/v1/admin/tsdb/snapshot", post_and_put(admin::snapshot))
-}
-
-async fn unknown_path(uri: Uri) -> Response {
-    ApiError::new(ErrorKind::NotFound, format!("no such endpoint: {}", uri.path())).into_response()
+/// As Go's server writes what no handler wrote.
+pub(crate) fn plain_refusal(status: StatusCode, text: impl Into<String>) -> Response {
+    let mut response = text_response(status, "text/plain; charset=utf-8", text.into());
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 /// A clock cannot be asked for a moment centuries ahead.
@@ -147,20 +128,16 @@ impl Api {
         arrived + self.options.query_timeout.min(LONGEST_TIMEOUT)
     }
 
-    /// Runs work that reads the store on the pool, at most until `deadline`. The flag that the work gets is set when
+    /// Runs work that reads the store when it is its caller's turn, at most until `deadline`. The flag that the work gets is set when
     /// the client leaves or the deadline passes.
     pub(crate) async fn compute<T: Send + 'static>(
         &self,
         deadline: Instant,
         work: impl FnOnce(Arc<AtomicBool>) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let left = LeftFlag(Arc::default());
+        let left = LeftFlag::default();
         let flag = left.0.clone();
-        let result = tokio::time::timeout_at(deadline.into(), self.options.pool.run(move || work(flag))).await;
-        match result {
-            Ok(done) => done?,
-            Err(_) => Err(ApiError::new(ErrorKind::Timeout, "query timed out in query execution")),
-        }
+        self.options.gate.run(&asking().caller, deadline, move |_| work(flag)).await?
     }
 
     /// The same with the server's own deadline, for an answer in JSON.
@@ -168,13 +145,26 @@ impl Api {
         &self,
         work: impl FnOnce() -> Result<Vec<u8>, ApiError> + Send + 'static,
     ) -> Answered {
-        let json = self.compute(self.deadline(Instant::now()), |_| work()).await?;
-        Ok(json_response(StatusCode::OK, json))
+        self.compute_written(|_| Ok(Written::whole(work()?))).await
+    }
+
+    /// The same for an answer that may be too large to be written at once.
+    pub(crate) async fn compute_written(
+        &self,
+        work: impl FnOnce(Arc<AtomicBool>) -> Result<Written, ApiError> + Send + 'static,
+    ) -> Answered {
+        Ok(self.respond(self.compute(self.deadline(Instant::now()), work).await?))
+    }
+
+    /// The response with an answer in JSON; what is not written yet is written while it is sent.
+    pub(crate) fn respond(&self, written: Written) -> Response {
+        written.into_response(&self.writers, JSON)
     }
 }
 
 /// Tells the work that nobody waits for it any more: the handler's future was dropped.
-struct LeftFlag(Arc<AtomicBool>);
+#[derive(Default)]
+pub(crate) struct LeftFlag(pub(crate) Arc<AtomicBool>);
 
 impl Drop for LeftFlag {
     fn drop(&mut self) {

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use model::SelectError;
 use promql::{ErrorClass, PromqlError};
-use runtime::PoolError;
+use query_gate::GateError;
 
 use crate::answer::json_response;
 use crate::json;
@@ -18,7 +18,6 @@ pub(crate) enum ErrorKind {
     Canceled,
     Timeout,
     Internal,
-    NotFound,
     Unavailable,
     /// Switched off by the operator.
     Disabled,
@@ -32,7 +31,6 @@ impl ErrorKind {
             Self::Canceled => "canceled",
             Self::Timeout => "timeout",
             Self::Internal => "internal",
-            Self::NotFound => "not_found",
             Self::Unavailable | Self::Disabled => "unavailable",
         }
     }
@@ -46,7 +44,6 @@ impl ErrorKind {
             Self::Timeout | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             // Prometheus answers so where its administration is not enabled.
             Self::Internal | Self::Disabled => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::NotFound => StatusCode::NOT_FOUND,
         }
     }
 }
@@ -80,6 +77,7 @@ impl ApiError {
             ErrorClass::Execution => Self::new(ErrorKind::Execution, error.to_string()),
             ErrorClass::Timeout => Self::new(ErrorKind::Timeout, error.to_string()),
             ErrorClass::Canceled => Self::new(ErrorKind::Canceled, error.to_string()),
+            ErrorClass::Unavailable => Self::new(ErrorKind::Unavailable, error.to_string()),
             ErrorClass::Internal => Self::new(ErrorKind::Internal, error.to_string()),
         }
     }
@@ -102,12 +100,14 @@ impl From<StoreError> for ApiError {
     }
 }
 
-impl From<PoolError> for ApiError {
-    fn from(error: PoolError) -> Self {
-        match error {
-            PoolError::Full => Self::new(ErrorKind::Unavailable, format!("too many queries: {error}")),
-            PoolError::Panicked => Self::new(ErrorKind::Internal, error.to_string()),
-        }
+impl From<GateError> for ApiError {
+    fn from(error: GateError) -> Self {
+        let kind = match error {
+            GateError::Full => ErrorKind::Unavailable,
+            GateError::LateInQueue | GateError::Late => ErrorKind::Timeout,
+            GateError::Panicked => ErrorKind::Internal,
+        };
+        Self::new(kind, error.to_string())
     }
 }
 

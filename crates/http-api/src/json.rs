@@ -19,6 +19,16 @@ pub(crate) fn timestamp(out: &mut Vec<u8>, at: TimestampMs) {
     }
 }
 
+/// The same without zeros at its end: how scalars and strings show theirs.
+pub(crate) fn short_timestamp(out: &mut Vec<u8>, at: TimestampMs) {
+    timestamp(out, at);
+    if at.0 % 1000 != 0 {
+        while out.last() == Some(&b'0') {
+            out.pop();
+        }
+    }
+}
+
 /// Adds `[timestamp,"value"]`.
 pub(crate) fn sample(out: &mut Vec<u8>, at: TimestampMs, value: f64) {
     out.push(b'[');
@@ -53,6 +63,9 @@ pub(crate) fn plain_value(out: &mut Vec<u8>, value: f64) {
             out.push(b'-');
         }
         unsigned(out, value.abs() as u64);
+    } else if (1e-5..1e15).contains(&value.abs()) {
+        // In these bounds the shortest digits come without an exponent, and much faster than from `write!`.
+        out.extend_from_slice(ryu::Buffer::new().format_finite(value).as_bytes());
     } else {
         let _ = write!(out, "{value}");
     }
@@ -235,6 +248,9 @@ mod tests {
         ];
         for (ms, want) in cases {
             assert_eq!(shown(|out| timestamp(out, TimestampMs(ms))), want);
+        }
+        for (ms, want) in [(0, "0"), (10_000, "10"), (1500, "1.5"), (-1050, "-1.05"), (7, "0.007")] {
+            assert_eq!(shown(|out| short_timestamp(out, TimestampMs(ms))), want);
         }
     }
 

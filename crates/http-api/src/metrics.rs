@@ -1,18 +1,16 @@
-//! Metrics about requests and queries, under the names that Prometheus' dashboards know.
+//! Metrics about requests, under the names that Prometheus' dashboards know.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{HistogramVec, IntCounterVec};
 use runtime::{Metrics, MetricsError};
 
 /// Buckets of Prometheus' own request histogram.
 const REQUEST_SECONDS: &[f64] = &[0.1, 0.2, 0.4, 1.0, 3.0, 8.0, 20.0, 60.0, 120.0];
-const QUERY_SECONDS: &[f64] =
-    &[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0];
 
 /// Counts and times requests by route. One per process.
 #[derive(Clone)]
@@ -57,56 +55,6 @@ async fn observe(State(metrics): State<HttpMetrics>, request: Request, next: Nex
 /// `/label/{name}/values` as Prometheus names it: `/label/:name/values`.
 fn handler_name(route: &str) -> String {
     route.replace("{*", "*").replace('{', ":").replace('}', "")
-}
-
-/// What happens to queries.
-pub(crate) struct QueryMetrics {
-    running: IntGauge,
-    samples: IntCounter,
-    waited: Histogram,
-    evaluated: Histogram,
-}
-
-impl QueryMetrics {
-    pub(crate) fn new(metrics: &Metrics) -> Result<Self, MetricsError> {
-        let running = metrics
-            .int_gauge("prometheus_engine_queries", "The current number of queries being executed or waiting.")?;
-        let samples = metrics
-            .counter("prometheus_engine_query_samples_total", "The total number of samples loaded by all queries.")?;
-        let seconds = metrics.histogram_vec(
-            "prometheus_engine_query_duration_seconds",
-            "Query timings.",
-            &["slice"],
-            QUERY_SECONDS,
-        )?;
-        let waited = seconds.with_label_values(&["queue_time"]);
-        let evaluated = seconds.with_label_values(&["inner_eval"]);
-        Ok(Self { running, samples, waited, evaluated })
-    }
-
-    /// A query arrives; it is gone when the returned value is dropped.
-    pub(crate) fn arrive(&self) -> RunningQuery {
-        self.running.inc();
-        RunningQuery(self.running.clone())
-    }
-
-    pub(crate) fn waited(&self, time: Duration) {
-        self.waited.observe(time.as_secs_f64());
-    }
-
-    pub(crate) fn evaluated(&self, time: Duration, samples: u64) {
-        self.evaluated.observe(time.as_secs_f64());
-        self.samples.inc_by(samples);
-    }
-}
-
-/// Counts a query for as long as it lives.
-pub(crate) struct RunningQuery(IntGauge);
-
-impl Drop for RunningQuery {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
 }
 
 #[cfg(test)]

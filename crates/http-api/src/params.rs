@@ -9,7 +9,7 @@ use model::{Matcher, TimestampMs};
 use percent_encoding::percent_decode_str;
 
 use crate::error::ApiError;
-use crate::time;
+use crate::{language, numbers, time};
 
 /// Larger forms are refused (Go's limit for forms, so Prometheus' too).
 const MAX_FORM_BYTES: usize = 10 << 20;
@@ -83,7 +83,7 @@ impl Params {
         match self.get(name) {
             "" => Ok(default),
             text => time::parse_time(text)
-                .map_err(|e| ApiError::parameter(name, format_args!("Invalid time value for '{name}': {e}"))),
+                .map_err(|e| ApiError::parameter(name, format_args!("invalid time value for '{name}': {e}"))),
         }
     }
 
@@ -97,38 +97,46 @@ impl Params {
 
     /// How many items the caller wants at most; `None` is all of them.
     pub(crate) fn limit(&self) -> Result<Option<usize>, ApiError> {
-        let text = self.get("limit");
-        let limit: i64 = match text {
+        let limit = match self.get("limit") {
             "" => 0,
-            text => text
-                .parse()
-                .map_err(|_| ApiError::parameter("limit", format_args!("cannot parse {text:?} to a whole number")))?,
+            text => numbers::whole(text).map_err(|e| ApiError::parameter("limit", e))?,
         };
         let limit = usize::try_from(limit).map_err(|_| ApiError::parameter("limit", "limit must be non-negative"))?;
         Ok((limit > 0).then_some(limit))
     }
 
-    /// The selectors in `match[]`.
-    pub(crate) fn selectors(&self) -> Result<Vec<Vec<Matcher>>, ApiError> {
-        let too_many = self.all("match[]").nth(MAX_SELECTORS).is_some();
-        if too_many {
-            let reason = format!("more than {MAX_SELECTORS} selectors; send several requests");
-            return Err(ApiError::parameter("match[]", reason));
+    /// A list's length that need not be given; zero is a length, a negative number is none.
+    pub(crate) fn count(&self, name: &str) -> Result<Option<usize>, ApiError> {
+        match self.get(name) {
+            "" => Ok(None),
+            text => match numbers::whole(text) {
+                Ok(count) => Ok(usize::try_from(count).ok()),
+                Err(_) => Err(ApiError::bad_data(format!("{name} must be a number"))),
+            },
         }
-        self.all("match[]").map(selector).collect()
     }
-}
 
-fn selector(text: &str) -> Result<Vec<Matcher>, ApiError> {
-    const ALL_EMPTY: &str = "must contain at least one non-empty matcher";
-    promql::parse_selector(text).map_err(|error| {
-        let reason = error.to_string();
-        if reason.ends_with(ALL_EMPTY) {
-            ApiError::parameter("match[]", format_args!("match[] {ALL_EMPTY}"))
-        } else {
-            ApiError::parameter("match[]", reason)
+    /// The selectors in `match[]`. Endpoints differ in whether a refusal names the parameter.
+    pub(crate) fn selectors(&self) -> Result<Vec<Vec<Matcher>>, ApiError> {
+        self.selectors_by(language::selector)
+    }
+
+    /// The same, where a refusal names the parameter.
+    pub(crate) fn named_selectors(&self) -> Result<Vec<Vec<Matcher>>, ApiError> {
+        self.selectors().map_err(|error| ApiError::parameter("match[]", error))
+    }
+
+    /// The same, where every series may be meant.
+    pub(crate) fn any_selectors(&self) -> Result<Vec<Vec<Matcher>>, ApiError> {
+        self.selectors_by(language::any_selector)
+    }
+
+    fn selectors_by(&self, parse: fn(&str) -> Result<Vec<Matcher>, String>) -> Result<Vec<Vec<Matcher>>, ApiError> {
+        if self.all("match[]").nth(MAX_SELECTORS).is_some() {
+            return Err(ApiError::bad_data(format!("more than {MAX_SELECTORS} selectors; send several requests")));
         }
-    })
+        self.all("match[]").map(|text| parse(text).map_err(ApiError::bad_data)).collect()
+    }
 }
 
 fn decode(text: &str) -> Result<String, ApiError> {

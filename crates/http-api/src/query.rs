@@ -1,26 +1,27 @@
-//! `query`, `query_range`, `query_exemplars`, `format_query`.
+//! `query`, `query_range`.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::HeaderMap;
 use model::{TimeRange, TimestampMs};
-use promql::{PromqlError, QueryLimits, QueryResult};
+use promql::{PromqlError, QueryLimits, QueryOrigin, QueryResult, QueryStatsWanted};
 
-use crate::answer::{Answer, json_response};
 use crate::api::{Answered, Api, LONGEST_TIMEOUT, Shared};
+use crate::cache;
+use crate::caller::asking;
 use crate::error::ApiError;
-use crate::json;
 use crate::params::Params;
-use crate::result::{Timings, truncate, write_result};
-use crate::time::{MAX_TIME, MIN_TIME};
+use crate::result::{Timings, truncate, written};
+use crate::stream::Written;
+use crate::time::parse_duration_ns;
 
 /// What is asked for, after its parameters were checked.
 enum Question {
     At(TimestampMs),
-    Over { range: TimeRange, step_ms: i64 },
+    Over { range: TimeRange, step_ms: i64, from_cache: bool },
 }
 
 /// A query with its own limits.
@@ -31,7 +32,8 @@ struct Asked {
     deadline: Instant,
     lookback: Option<Duration>,
     limit: Option<usize>,
-    wants_stats: bool,
+    stats: QueryStatsWanted,
+    origin: QueryOrigin,
 }
 
 pub(crate) async fn instant(State(api): Shared, params: Params) -> Answered {
@@ -40,14 +42,15 @@ pub(crate) async fn instant(State(api): Shared, params: Params) -> Answered {
     answer(api, Asked::new(&params, Question::At(at), limit)?).await
 }
 
-pub(crate) async fn range(State(api): Shared, params: Params) -> Answered {
+pub(crate) async fn range(State(api): Shared, headers: HeaderMap, params: Params) -> Answered {
     let limit = params.limit()?;
     let range = TimeRange { start: params.required_time("start")?, end: params.required_time("end")? };
     if range.end < range.start {
         return Err(ApiError::parameter("end", "end timestamp must not be before start time"));
     }
     let step_ms = step_ms(&params, range, api.options.engine.options().max_points)?;
-    answer(api, Asked::new(&params, Question::Over { range, step_ms }, limit)?).await
+    let from_cache = cache::is_wanted(&params, &headers);
+    answer(api, Asked::new(&params, Question::Over { range, step_ms, from_cache }, limit)?).await
 }
 
 /// The step of a range query, in whole milliseconds.
@@ -81,11 +84,13 @@ impl Asked {
     fn new(params: &Params, question: Question, limit: Option<usize>) -> Result<Self, ApiError> {
         let arrived = Instant::now();
         let timeout_ns = params.duration_ns("timeout")?.map(|ns| u64::try_from(ns).unwrap_or(0));
-        let lookback = match params.duration_ns("lookback_delta")? {
-            None | Some(0) => None,
-            Some(ns) => {
-                let ns = u64::try_from(ns).map_err(|_| ApiError::parameter("lookback_delta", "must be positive"))?;
-                Some(Duration::from_nanos(ns))
+        let lookback = match params.get("lookback_delta") {
+            "" => None,
+            text => {
+                let ns = parse_duration_ns(text)
+                    .map_err(|e| ApiError::bad_data(format!("error parsing lookback delta duration: {e}")))?;
+                // Anything but a span that lies in the past means the server's own, as in Prometheus.
+                u64::try_from(ns).ok().filter(|ns| *ns > 0).map(Duration::from_nanos)
             }
         };
         let timeout = timeout_ns.map_or(Duration::MAX, Duration::from_nanos);
@@ -96,87 +101,62 @@ impl Asked {
             deadline: arrived + timeout.min(LONGEST_TIMEOUT),
             lookback,
             limit,
-            wants_stats: !params.get("stats").is_empty(),
+            stats: match params.get("stats") {
+                "" => QueryStatsWanted::None,
+                "all" => QueryStatsWanted::PerStep,
+                _ => QueryStatsWanted::Total,
+            },
+            origin: asking().origin,
         })
     }
 }
 
 async fn answer(api: Arc<Api>, mut asked: Asked) -> Answered {
-    let _running = api.query_metrics.arrive();
     asked.deadline = asked.deadline.min(api.deadline(asked.arrived));
     let worker = api.clone();
-    let json = api.compute(asked.deadline, move |left| evaluate(&worker, &asked, left)).await?;
-    Ok(json_response(StatusCode::OK, json))
+    let written = api.compute(asked.deadline, move |left| evaluate(&worker, &asked, left)).await?;
+    Ok(api.respond(written))
 }
 
-/// Evaluates and writes the answer; runs on the pool.
-fn evaluate(api: &Api, asked: &Asked, left: Arc<AtomicBool>) -> Result<Vec<u8>, ApiError> {
+/// Evaluates and begins the answer; runs on the pool.
+fn evaluate(api: &Api, asked: &Asked, left: Arc<AtomicBool>) -> Result<Written, ApiError> {
     let started = Instant::now();
     let waited = started - asked.arrived;
-    api.query_metrics.waited(waited);
     let limits = QueryLimits {
         lookback: asked.lookback,
         deadline: Some(asked.deadline),
         cancelled: Some(left),
-        max_samples: None,
+        stats: asked.stats,
+        origin: asked.origin.clone(),
+        waited,
+        ..QueryLimits::default()
     };
-    let outcome = run(api, asked, &limits);
+    let (mut result, prepared) = run(api, asked, limits).map_err(|e| ApiError::query(&e))?;
     let total = started.elapsed();
-    api.query_metrics.evaluated(total, outcome.as_ref().map_or(0, |(result, _)| result.samples_read));
-    let (mut result, prepared) = outcome.map_err(|e| ApiError::query(&e))?;
     if truncate(&mut result.value, asked.limit) {
         result.warnings.push(TRUNCATED.to_owned());
     }
-    let timings = asked.wants_stats.then_some(Timings { waited, prepared, total });
-    let mut answer = Answer::open();
-    write_result(&mut answer.out, &result, timings)?;
-    Ok(answer.close(&result.warnings, &result.infos))
+    let timings = (asked.stats != QueryStatsWanted::None).then_some(Timings { waited, prepared, total });
+    written(result, timings)
 }
 
 /// What `limit` says when it took something away.
 pub(crate) const TRUNCATED: &str = "results truncated due to limit";
 
-fn run(api: &Api, asked: &Asked, limits: &QueryLimits) -> Result<(QueryResult, Duration), PromqlError> {
+fn run(api: &Api, asked: &Asked, limits: QueryLimits) -> Result<(QueryResult, Duration), PromqlError> {
     let (engine, storage) = (&api.options.engine, api.options.storage.as_ref());
     let started = Instant::now();
     let query = engine.parse(&asked.text)?;
     let prepared = started.elapsed();
+    let limits = &QueryLimits { prepared, ..limits };
     let result = match asked.question {
         Question::At(at) => engine.instant(storage, &query, at, limits)?,
-        Question::Over { range, step_ms } => engine.range(storage, &query, range, step_ms, limits)?,
+        Question::Over { range, step_ms, from_cache } => match &api.result_cache {
+            Some(cache) if from_cache => cache.range(engine, storage, &query, range, step_ms, limits)?,
+            _ => engine.range(storage, &query, range, step_ms, limits)?,
+        },
     };
     Ok((result, prepared))
-}
-
-/// Exemplars are not stored: a query that could have some has none.
-pub(crate) async fn exemplars(State(api): Shared, params: Params) -> Answered {
-    let start = params.time("start", MIN_TIME)?;
-    let end = params.time("end", MAX_TIME)?;
-    if end < start {
-        return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
-    }
-    let worker = api.clone();
-    let text = params.get("query").to_owned();
-    api.compute_json(move || {
-        worker.options.engine.parse(&text).map_err(|e| ApiError::query(&e))?;
-        let mut answer = Answer::open();
-        answer.out.extend_from_slice(b"[]");
-        Ok(answer.close(&[], &[]))
-    })
-    .await
-}
-
-/// The canonical form of a query.
-pub(crate) async fn format(State(api): Shared, params: Params) -> Answered {
-    let worker = api.clone();
-    let text = params.get("query").to_owned();
-    api.compute_json(move || {
-        let query = worker.options.engine.parse(&text).map_err(|e| ApiError::query(&e))?;
-        let mut answer = Answer::open();
-        json::string(&mut answer.out, &query.to_promql());
-        Ok(answer.close(&[], &[]))
-    })
-    .await
 }
 
 #[cfg(test)]

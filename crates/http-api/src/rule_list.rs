@@ -7,16 +7,18 @@ use axum::http::StatusCode;
 use model::{LabelsBuilder, Matcher, matches_all};
 use rules::status::{AlertStatus, GroupStatus, RuleStatus};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use crate::answer::{Answer, json_response};
 use crate::api::{Answered, Shared};
 use crate::error::ApiError;
+use crate::numbers;
 use crate::params::Params;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Groups {
-    groups: Vec<GroupStatus>,
+struct Groups<G> {
+    groups: Vec<G>,
     #[serde(skip_serializing_if = "Option::is_none")]
     group_next_token: Option<String>,
 }
@@ -26,11 +28,24 @@ pub(crate) async fn rules(State(api): Shared, params: Params) -> Answered {
     api.compute_json(move || {
         let filter = Filter::read(&params)?;
         let page = Page::read(&params)?;
-        let (groups, group_next_token) = page.cut(worker.options.rules.groups())?;
-        let groups = groups.into_iter().filter_map(|group| filter.apply(group)).collect();
-        Answer::of(&Groups { groups, group_next_token })
+        let (groups, group_next_token) = page.cut(worker.options.rules.groups(), &filter)?;
+        if filter.alerts {
+            return Answer::of(&Groups { groups, group_next_token });
+        }
+        let groups = groups.iter().map(without_alerts).collect::<Result<_, _>>()?;
+        Answer::of(&Groups::<serde_json::Value> { groups, group_next_token })
     })
     .await
+}
+
+/// The group with `"alerts":null` in every rule that could have some, as Prometheus shows that nobody asked for them.
+fn without_alerts(group: &GroupStatus) -> Result<serde_json::Value, ApiError> {
+    let mut shown = serde_json::to_value(group)?;
+    let rules = shown.get_mut("rules").and_then(serde_json::Value::as_array_mut);
+    for alerts in rules.into_iter().flatten().filter_map(|rule| rule.get_mut("alerts")) {
+        alerts.take();
+    }
+    Ok(shown)
 }
 
 /// Which rules are wanted; an empty set wants all.
@@ -54,7 +69,7 @@ impl Filter {
         Ok(Self {
             alerting: kind != "record",
             recording: kind != "alert",
-            alerts: !boolean(params, "exclude_alerts")?,
+            alerts: !exclude_alerts(params)?,
             rule_names: set("rule_name[]"),
             group_names: set("rule_group[]"),
             files: set("file[]"),
@@ -75,13 +90,6 @@ impl Filter {
             };
             kind && wanted(&self.rule_names, rule.name()) && self.selects(rule)
         });
-        for rule in &mut group.rules {
-            if let RuleStatus::Alerting(alerting) = rule
-                && !self.alerts
-            {
-                alerting.alerts.clear();
-            }
-        }
         (!group.rules.is_empty()).then_some(group)
     }
 
@@ -97,58 +105,61 @@ impl Filter {
     }
 }
 
-/// Booleans as Go reads them; empty is false.
-pub(crate) fn boolean(params: &Params, name: &str) -> Result<bool, ApiError> {
-    match params.get(name) {
-        "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        text => Err(ApiError::parameter(name, format_args!("{text:?} is neither true nor false"))),
+/// Whether alerts are left out of the list.
+fn exclude_alerts(params: &Params) -> Result<bool, ApiError> {
+    match params.get("exclude_alerts").to_lowercase().as_str() {
+        "" => Ok(false),
+        text => numbers::boolean(text)
+            .map_err(|e| ApiError::parameter("exclude_alerts", format_args!("error converting exclude_alerts: {e}"))),
     }
 }
 
 /// Which part of a long list of groups is wanted.
 struct Page {
-    limit: Option<usize>,
+    limit: usize,
     token: Option<String>,
 }
 
 impl Page {
     fn read(params: &Params) -> Result<Self, ApiError> {
-        let text = params.get("group_limit");
-        let limit = match text {
-            "" => None,
-            text => match text.parse::<usize>() {
-                Ok(limit) if limit > 0 => Some(limit),
-                _ => return Err(ApiError::parameter("group_limit", "must be a number greater than zero")),
-            },
-        };
-        let token = Some(params.get("group_next_token")).filter(|t| !t.is_empty()).map(str::to_owned);
-        if token.is_some() && limit.is_none() {
-            return Err(ApiError::parameter("group_limit", "must be given together with group_next_token"));
+        let (limit, token) = (params.get("group_limit"), params.get("group_next_token"));
+        if limit.is_empty() {
+            if token.is_empty() {
+                return Ok(Self { limit: usize::MAX, token: None });
+            }
+            let reason = "group_limit needs to be present in order to paginate over the groups";
+            return Err(ApiError::parameter("group_next_token", reason));
         }
-        Ok(Self { limit, token })
+        let refused = |reason: String| ApiError::parameter("group_limit", reason);
+        let number = numbers::whole32(limit);
+        let number = number.map_err(|e| refused(format!("group_limit needs to be a valid number: {e}")))?;
+        match usize::try_from(number) {
+            Ok(limit) if limit > 0 => {
+                Ok(Self { limit, token: Some(token).filter(|t| !t.is_empty()).map(str::to_owned) })
+            }
+            _ => Err(refused("group_limit needs to be greater than 0".to_owned())),
+        }
     }
 
-    /// The groups of this page, and the token of the next.
-    fn cut(&self, mut groups: Vec<GroupStatus>) -> Result<(Vec<GroupStatus>, Option<String>), ApiError> {
-        if let Some(token) = &self.token {
-            let Some(first) = groups.iter().position(|group| token_of(group) == *token) else {
-                let reason = format!("{token:?} names no group; were the rules changed? Start again without it");
-                return Err(ApiError::parameter("group_next_token", reason));
-            };
-            groups.drain(..first);
-        }
-        let limit = self.limit.unwrap_or(usize::MAX);
-        let next = groups.get(limit).map(token_of);
-        groups.truncate(limit);
-        Ok((groups, next))
+    /// The groups of this page that the filter leaves, and the token of the next, when there is one.
+    fn cut(&self, groups: Vec<GroupStatus>, filter: &Filter) -> Result<(Vec<GroupStatus>, Option<String>), ApiError> {
+        let first = match &self.token {
+            None => 0,
+            Some(token) => groups.iter().position(|group| token_of(group) == *token).ok_or_else(|| {
+                let reason = format!("invalid group_next_token '{token}'. were rule groups changed?");
+                ApiError::parameter("group_next_token", reason)
+            })?,
+        };
+        let mut left = groups.into_iter().skip(first).filter_map(|group| filter.apply(group));
+        let page: Vec<_> = left.by_ref().take(self.limit).collect();
+        Ok((page, left.next().as_ref().map(token_of)))
     }
 }
 
-/// Names a group without showing its file.
+/// Names a group without showing its file: SHA-256 of both, as in Prometheus.
 fn token_of(group: &GroupStatus) -> String {
-    let identity = model::Labels::from_pairs([("file", &group.file), ("name", &group.name)]);
-    format!("{:016x}", identity.fingerprint())
+    let digest = Sha256::digest(format!("{};{}", group.file, group.name));
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[derive(Serialize)]

@@ -13,6 +13,8 @@ use crate::escaping::unescape_name;
 use crate::json;
 use crate::params::Params;
 use crate::query::TRUNCATED;
+use crate::result::array;
+use crate::stream::{List, Written};
 use crate::time::{MAX_TIME, MIN_TIME};
 
 /// Which series, and how much of the answer.
@@ -24,10 +26,13 @@ struct Scope {
 
 impl Scope {
     /// Reads the parameters; runs on the pool, since selectors hold regular expressions to compile.
-    fn read(params: &Params) -> Result<Self, ApiError> {
+    fn read(
+        params: &Params,
+        selectors: impl FnOnce(&Params) -> Result<Vec<Vec<Matcher>>, ApiError>,
+    ) -> Result<Self, ApiError> {
         let limit = params.limit()?;
         let range = TimeRange { start: params.time("start", MIN_TIME)?, end: params.time("end", MAX_TIME)? };
-        Ok(Self { limit, range, selectors: params.selectors()? })
+        Ok(Self { limit, range, selectors: selectors(params)? })
     }
 
     /// Reads from the store, and nothing where the range is empty.
@@ -38,28 +43,26 @@ impl Scope {
         if self.range.end < self.range.start { Ok(Vec::new()) } else { Ok(read(&self.selectors, self.range)?) }
     }
 
-    /// Cuts the list to the limit and writes the answer.
-    fn answer<T>(&self, mut items: Vec<T>, write: impl Fn(&mut Vec<u8>, &T)) -> Vec<u8> {
+    /// Cuts the list to the limit and begins the answer.
+    fn answer<T: Send + 'static>(
+        &self,
+        mut items: Vec<T>,
+        write: impl Fn(&mut Vec<u8>, &T) + Send + 'static,
+    ) -> Written {
         let mut warnings = Vec::new();
         if let Some(limit) = self.limit.filter(|limit| *limit < items.len()) {
             items.truncate(limit);
             warnings.push(TRUNCATED.to_owned());
         }
-        let mut answer = Answer::open();
-        answer.out.push(b'[');
-        for (i, item) in items.iter().enumerate() {
-            json::comma(&mut answer.out, i);
-            write(&mut answer.out, item);
-        }
-        answer.out.push(b']');
-        answer.close(&warnings, &[])
+        let after = Answer { out: Vec::new() }.close(&warnings, &[]);
+        array(Answer::open().out, List::new(items, b",", move |out, item| write(out, &item)), after)
     }
 }
 
 pub(crate) async fn label_names(State(api): Shared, params: Params) -> Answered {
     let storage = api.options.storage.clone();
-    api.compute_json(move || {
-        let scope = Scope::read(&params)?;
+    api.compute_written(move |_| {
+        let scope = Scope::read(&params, Params::selectors)?;
         let names = scope.read_store(|selectors, range| storage.label_names(selectors, range))?;
         Ok(scope.answer(names, |out, name| json::string(out, name)))
     })
@@ -72,8 +75,8 @@ pub(crate) async fn label_values(State(api): Shared, Path(segment): Path<String>
         return Err(ApiError::bad_data(format!("invalid label name: {name:?}")));
     }
     let storage = api.options.storage.clone();
-    api.compute_json(move || {
-        let scope = Scope::read(&params)?;
+    api.compute_written(move |_| {
+        let scope = Scope::read(&params, Params::selectors)?;
         let values = scope.read_store(|selectors, range| storage.label_values(&name, selectors, range))?;
         Ok(scope.answer(values, |out, value| json::string(out, value)))
     })
@@ -85,8 +88,8 @@ pub(crate) async fn series(State(api): Shared, params: Params) -> Answered {
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }
     let storage = api.options.storage.clone();
-    api.compute_json(move || {
-        let scope = Scope::read(&params)?;
+    api.compute_written(move |_| {
+        let scope = Scope::read(&params, Params::named_selectors)?;
         let series = scope.read_store(|selectors, range| storage.series(selectors, range))?;
         Ok(scope.answer(series, json::labels))
     })
@@ -101,9 +104,9 @@ struct Metadata {
 }
 
 pub(crate) async fn metadata(State(api): Shared, params: Params) -> Answered {
-    let limit = metadata_limit(&params, "limit")?;
+    let limit = params.count("limit")?;
     // Unlike for families, zero sets no limit here (as in Prometheus).
-    let limit_per_metric = metadata_limit(&params, "limit_per_metric")?.filter(|limit| *limit > 0);
+    let limit_per_metric = params.count("limit_per_metric")?.filter(|limit| *limit > 0);
     let wanted = params.get("metric").to_owned();
     let storage = api.options.storage.clone();
     api.compute_json(move || {
@@ -123,15 +126,4 @@ pub(crate) async fn metadata(State(api): Shared, params: Params) -> Answered {
         Answer::of(&families)
     })
     .await
-}
-
-/// Zero is a limit here, a negative number is none.
-fn metadata_limit(params: &Params, name: &str) -> Result<Option<usize>, ApiError> {
-    match params.get(name) {
-        "" => Ok(None),
-        text => match text.parse::<i64>() {
-            Ok(limit) => Ok(usize::try_from(limit).ok()),
-            Err(_) => Err(ApiError::bad_data(format!("{name} must be a number"))),
-        },
-    }
 }

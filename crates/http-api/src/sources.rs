@@ -95,6 +95,8 @@ pub trait RulesSource: Send + Sync {
 pub struct RuntimeStatus {
     /// Whether the last reload of the configuration succeeded.
     pub reload_succeeded: bool,
+    /// When the last reload was tried.
+    pub reloaded: Option<TimestampMs>,
     /// When the configuration in force was loaded.
     pub config_loaded: Option<TimestampMs>,
     /// How long samples are kept, as a human reads it: `15d`.

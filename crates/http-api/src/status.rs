@@ -1,4 +1,4 @@
-//! `status/{buildinfo,runtimeinfo,config,flags,tsdb}`.
+//! `status/{buildinfo,runtimeinfo,config,flags,tsdb,walreplay}` and `notifications`.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +19,8 @@ use crate::time::{rfc3339, serialize_moment};
 const COMPATIBLE_VERSION: &str = "3.5.0";
 /// Entries in each list of `status/tsdb`, unless the caller wants another number.
 const DEFAULT_TOP: usize = 10;
+/// More than this is refused.
+const MAX_TOP: usize = 10_000;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -55,6 +57,7 @@ struct RuntimeInfo {
     start_time: String,
     #[serde(rename = "CWD")]
     working_directory: String,
+    hostname: String,
     server_time: String,
     reload_config_success: bool,
     #[serde(serialize_with = "serialize_moment")]
@@ -63,6 +66,8 @@ struct RuntimeInfo {
     goroutine_count: u64,
     #[serde(rename = "GOMAXPROCS")]
     processors: usize,
+    #[serde(rename = "GOMEMLIMIT")]
+    memory_limit: i64,
     #[serde(rename = "GOGC")]
     go_gc: &'static str,
     #[serde(rename = "GODEBUG")]
@@ -75,12 +80,15 @@ pub(crate) async fn runtime_info(State(api): Shared) -> Answered {
     let info = RuntimeInfo {
         start_time: rfc3339(api.options.started),
         working_directory: std::env::current_dir().map(|d| d.display().to_string()).unwrap_or_default(),
+        hostname: runtime::hostname(),
         server_time: rfc3339(runtime::now()),
         reload_config_success: status.reload_succeeded,
         last_config_time: status.config_loaded,
         corruption_count: status.corruptions,
         goroutine_count: 0,
         processors: std::thread::available_parallelism().map_or(1, usize::from),
+        // Go's own number for "no limit".
+        memory_limit: i64::MAX,
         go_gc: "",
         go_debug: "",
         storage_retention: status.retention,
@@ -107,12 +115,46 @@ pub(crate) async fn tsdb(State(api): Shared, params: Params) -> Answered {
     let top = match params.get("limit") {
         "" => DEFAULT_TOP,
         text => match text.parse::<usize>() {
+            Ok(top) if top > MAX_TOP => {
+                return Err(ApiError::bad_data(format!("limit must not exceed {MAX_TOP}")));
+            }
             Ok(top) if top > 0 => top,
-            _ => return Err(ApiError::parameter("limit", "limit must be a positive number")),
+            _ => return Err(ApiError::bad_data("limit must be a positive number")),
         },
     };
     let store = api.options.store.clone();
     api.compute_json(move || Answer::of(&TsdbStatus::of(store.cardinality(top)))).await
+}
+
+/// Segments of the log.
+#[derive(Serialize)]
+struct WalReplay {
+    min: u64,
+    max: u64,
+    current: u64,
+}
+
+/// The log is replayed before the first request is served.
+pub(crate) async fn wal_replay() -> Answered {
+    Ok(json_response(StatusCode::OK, Answer::of(&WalReplay { min: 0, max: 0, current: 0 })?))
+}
+
+#[derive(Serialize)]
+struct Notification {
+    text: &'static str,
+    date: String,
+    active: bool,
+}
+
+/// What the operator should know; nothing, mostly.
+pub(crate) async fn notifications(State(api): Shared) -> Answered {
+    let status = api.options.status.runtime();
+    let failed = (!status.reload_succeeded).then(|| Notification {
+        text: "Configuration reload has failed.",
+        date: rfc3339(status.reloaded.unwrap_or_default()),
+        active: true,
+    });
+    Ok(json_response(StatusCode::OK, Answer::of(&failed.as_slice())?))
 }
 
 #[derive(Serialize)]

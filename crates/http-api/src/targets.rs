@@ -1,13 +1,16 @@
-//! `targets`, `scrape_pools`.
+//! `targets`, `targets/metadata`, `scrape_pools`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use model::{Labels, METRIC_NAME, MatchOp, Matcher, MetricMetadata, Queryable, TimeRange, matches_all};
 use serde::Serialize;
 
 use crate::answer::{Answer, json_response};
 use crate::api::{Answered, Shared};
+use crate::error::{ApiError, ErrorKind};
+use crate::language::any_selector;
 use crate::params::Params;
 use crate::sources::{ActiveTarget, DroppedTarget};
 
@@ -50,4 +53,65 @@ pub(crate) async fn scrape_pools(State(api): Shared) -> Answered {
     let dropped = source.dropped().into_iter().map(|t| t.scrape_pool);
     let scrape_pools = active.chain(dropped).collect();
     Ok(json_response(StatusCode::OK, Answer::of(&ScrapePools { scrape_pools })?))
+}
+
+#[derive(Serialize)]
+struct TargetMetadata<'a> {
+    target: &'a Labels,
+    /// Left out where the caller has named it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metric: Option<&'a str>,
+    r#type: &'static str,
+    help: &'a str,
+    unit: &'a str,
+}
+
+/// A family is a target's when the store holds a recent series of it with the target's labels.
+pub(crate) async fn metadata(State(api): Shared, params: Params) -> Answered {
+    let limit = params.count("limit")?;
+    let worker = api.clone();
+    api.compute_json(move || {
+        let selector = match params.get("match_target") {
+            "" => Vec::new(),
+            text => any_selector(text).map_err(|e| ApiError::parameter("match_target", e))?,
+        };
+        let (storage, wanted) = (&worker.options.storage, params.get("metric"));
+        let known = storage.metadata();
+        let targets = worker.options.targets.active();
+        let mut found = Vec::new();
+        for target in targets.iter().filter(|target| matches_all(&selector, &target.labels)) {
+            if limit.is_some_and(|limit| found.len() >= limit) {
+                break;
+            }
+            let names = names_of(storage.as_ref(), target)?;
+            let families = known.iter().filter(|m| wanted.is_empty() || m.family == wanted);
+            found.extend(families.filter(|m| shows(&names, m)).map(|m| TargetMetadata {
+                target: &target.labels,
+                metric: wanted.is_empty().then_some(m.family.as_str()),
+                r#type: m.kind.as_str(),
+                help: &m.help,
+                unit: &m.unit,
+            }));
+        }
+        Answer::of(&found)
+    })
+    .await
+}
+
+/// The names of the target's recent series.
+fn names_of(storage: &dyn Queryable, target: &ActiveTarget) -> Result<HashSet<String>, ApiError> {
+    let matchers: Result<Vec<_>, _> =
+        target.labels.iter().map(|(name, value)| Matcher::new(MatchOp::Equal, name, value)).collect();
+    let matchers = matchers.map_err(|e| ApiError::new(ErrorKind::Internal, e.to_string()))?;
+    let end = runtime::now();
+    // Two scrapes, so that the last one is among them.
+    let span_ms = i64::try_from(2 * target.scrape_interval.as_millis()).unwrap_or(i64::MAX);
+    let range = TimeRange { start: end - span_ms, end };
+    Ok(storage.label_values(METRIC_NAME, &[matchers], range)?.into_iter().collect())
+}
+
+/// Whether series of these names belong to the family.
+fn shows(names: &HashSet<String>, family: &MetricMetadata) -> bool {
+    const SUFFIXES: [&str; 6] = ["", "_count", "_sum", "_bucket", "_total", "_info"];
+    SUFFIXES.iter().any(|suffix| names.contains(&format!("{}{suffix}", family.family)))
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Labels, MetricMetadata, Sample};
+use crate::{ExemplarRefusalReason, ExemplarReport, ExemplarRow, HistogramRow, Labels, MetricMetadata, Sample};
 
 /// One sample of one series.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,11 +52,13 @@ pub enum RefusalReason {
     MemoryLimit,
     /// The label set is malformed or over a limit.
     InvalidLabels,
+    /// Native histograms are not taken here.
+    NativeHistogram,
 }
 
 impl RefusalReason {
     /// Every reason, for metrics that exist from the start.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::DuplicateTimestamp,
         Self::OutOfBounds,
         Self::TooFarInFuture,
@@ -64,6 +66,7 @@ impl RefusalReason {
         Self::SourceSeriesLimit,
         Self::MemoryLimit,
         Self::InvalidLabels,
+        Self::NativeHistogram,
     ];
 
     /// The value of a `reason` label.
@@ -76,6 +79,7 @@ impl RefusalReason {
             Self::SourceSeriesLimit => "source_series_limit",
             Self::MemoryLimit => "memory_limit",
             Self::InvalidLabels => "invalid_labels",
+            Self::NativeHistogram => "native_histogram",
         }
     }
 }
@@ -91,6 +95,7 @@ impl fmt::Display for RefusalReason {
             Self::SourceSeriesLimit => "its source has as many series as it may; no new ones are accepted",
             Self::MemoryLimit => "the store's memory is used up; no new series are accepted for now",
             Self::InvalidLabels => "invalid label set",
+            Self::NativeHistogram => "native histograms are not stored here",
         })
     }
 }
@@ -98,7 +103,7 @@ impl fmt::Display for RefusalReason {
 /// A sample that was not taken. Counted, not an error: the rest of its batch is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
-    /// Index into [`Batch::rows`].
+    /// Index into [`Batch::rows`], or whatever rows were appended.
     pub row: usize,
     /// Why.
     pub reason: RefusalReason,
@@ -209,6 +214,25 @@ pub trait Append: Send + Sync {
         report.refused.extend(invalid);
         report.refused.sort_unstable_by_key(|r| r.row);
         Ok(report)
+    }
+
+    /// The same for native histograms, which come apart from samples: the report counts and names these rows. A store
+    /// that keeps them overrides this; here all are refused.
+    ///
+    /// # Errors
+    /// As [`Append::append`].
+    fn append_histograms(&self, rows: &[HistogramRow]) -> Result<AppendReport, AppendError> {
+        let refuse = |row| Refusal { row, reason: RefusalReason::NativeHistogram };
+        Ok(AppendReport { refused: (0..rows.len()).map(refuse).collect(), ..AppendReport::default() })
+    }
+
+    /// Stores exemplars, each apart from the samples of its series; those of one series are in order of time. A store that
+    /// keeps some overrides this; here all are refused.
+    ///
+    /// # Errors
+    /// When the store can take nothing at all.
+    fn append_exemplars(&self, rows: &[ExemplarRow]) -> Result<ExemplarReport, AppendError> {
+        Ok(ExemplarReport::refused(rows.len(), ExemplarRefusalReason::Disabled))
     }
 
     /// Calls `done` when everything before `commit` is as durable as the store's sync policy promises: at once, unless

@@ -2,6 +2,7 @@
 
 mod expand;
 mod pattern;
+mod re2;
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,6 +10,8 @@ use std::sync::Arc;
 use crate::Labels;
 
 use pattern::Pattern;
+
+pub use re2::rust_regex;
 
 /// How a matcher compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,7 +44,7 @@ impl MatchOp {
 pub struct MatcherError {
     /// The expression as written.
     pub pattern: String,
-    /// What the regex library said of it, on one line.
+    /// What is wrong with it, in the words of Go's `regexp`: ``missing closing ]: `[` ``.
     pub reason: String,
 }
 
@@ -127,6 +130,12 @@ impl Matcher {
         self.pattern.as_ref().map_or(&self.value, |pattern| pattern.prefix())
     }
 
+    /// About how much memory its regular expression takes, in bytes; zero where it is compared as text. A short text can
+    /// take megabytes (`\pL{100}`): who compiles what strangers send adds them up.
+    pub fn weight_bytes(&self) -> usize {
+        self.pattern.as_ref().map_or(0, |pattern| pattern.weight_bytes())
+    }
+
     /// Whether the comparison (before a negation) is known to pick every value but perhaps the empty one, as `.*` and `.+`.
     pub fn matches_all_non_empty(&self) -> bool {
         self.pattern.as_ref().is_some_and(|pattern| pattern.takes_all_non_empty())
@@ -185,7 +194,7 @@ mod tests {
     fn a_group_cannot_escape_its_anchors() {
         assert!(Matcher::new(MatchOp::Regex, "l", "a)|(b").is_err());
         let error = Matcher::new(MatchOp::Regex, "l", "a[").expect_err("does not compile");
-        assert_eq!(error.to_string(), r#"invalid regular expression "a[": unclosed character class"#);
+        assert_eq!(error.to_string(), r#"invalid regular expression "a[": missing closing ]: `[`"#);
     }
 
     #[test]

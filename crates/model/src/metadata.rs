@@ -23,6 +23,23 @@ pub enum MetricKind {
 }
 
 impl MetricKind {
+    /// Every kind, in the order of the numbers that remote write gives them.
+    pub const ALL: [Self; 8] = [
+        Self::Unknown,
+        Self::Counter,
+        Self::Gauge,
+        Self::Histogram,
+        Self::GaugeHistogram,
+        Self::Summary,
+        Self::Info,
+        Self::StateSet,
+    ];
+
+    /// Its place in [`MetricKind::ALL`]: what stands for it on the wire and in files.
+    pub fn number(self) -> u8 {
+        Self::ALL.iter().position(|kind| *kind == self).unwrap_or(0) as u8
+    }
+
     /// The name used by the HTTP API.
     pub fn as_str(self) -> &'static str {
         match self {

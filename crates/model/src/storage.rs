@@ -1,6 +1,8 @@
 //! What the query engine sees of a store.
 
-use crate::{Labels, Matcher, MetricMetadata, TimestampMs};
+use std::num::NonZero;
+
+use crate::{Changes, HistogramBuffer, Labels, Matcher, MetricMetadata, TimestampMs};
 
 /// A span of time, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +47,9 @@ pub struct Hints {
     pub column: Column,
     /// Whether rollups may be read at all: only when the reader knows what to do with `column`.
     pub rollups: bool,
+    /// How many series the reader has room for: a store that finds more need not list them
+    /// ([`SelectError::TooMany`]). `None` is all there are.
+    pub max_series: Option<NonZero<usize>>,
 }
 
 /// Which series, over which time.
@@ -64,6 +69,12 @@ pub enum SelectError {
     /// The store could not read what it holds.
     #[error("storage: {0}")]
     Storage(String),
+    /// There are more series than [`Hints::max_series`].
+    #[error("more than {limit} series are selected")]
+    TooMany {
+        /// How many there may be.
+        limit: NonZero<usize>,
+    },
 }
 
 /// Samples as two columns of equal length, in strictly ascending order of time. Filled again and again, so that
@@ -106,6 +117,11 @@ pub trait StoredSeries: Send + Sync {
     /// Its labels. The first call may have to build them; a reader that needs none does not ask.
     fn labels(&self) -> &Labels;
 
+    /// Calls `each` with its labels, in order of names. A store that can do that without building them overrides it.
+    fn each_label(&self, each: &mut dyn FnMut(&str, &str)) {
+        self.labels().iter().for_each(|(name, value)| each(name, value));
+    }
+
     /// Adds its samples within `range` to the end of `into`.
     ///
     /// # Errors
@@ -120,6 +136,15 @@ pub trait StoredSeries: Send + Sync {
     fn read_newest(&self, range: TimeRange, into: &mut SampleBuffer) -> Result<(), SelectError> {
         self.read(range, into)
     }
+
+    /// Adds its native histograms within `range` to the end of `into`: none in a store that holds none. Samples are read
+    /// without them.
+    ///
+    /// # Errors
+    /// As [`StoredSeries::read`].
+    fn read_histograms(&self, _range: TimeRange, _into: &mut HistogramBuffer) -> Result<(), SelectError> {
+        Ok(())
+    }
 }
 
 /// A store that can be asked. Reads see every sample whose append returned before the read began.
@@ -129,6 +154,15 @@ pub trait Queryable: Send + Sync {
     /// # Errors
     /// When the index cannot be read.
     fn select(&self, selection: &Selection<'_>) -> Result<Vec<Box<dyn StoredSeries>>, SelectError>;
+
+    /// How many of the selected series have a newest sample within the range that is no staleness marker, where the store
+    /// knows that without reading samples.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    fn count_live(&self, _selection: &Selection<'_>) -> Result<Option<usize>, SelectError> {
+        Ok(None)
+    }
 
     /// The label sets of the series that satisfy any of the matcher lists (all series where there is none), sorted.
     ///
@@ -150,4 +184,9 @@ pub trait Queryable: Send + Sync {
 
     /// What is known about metric families, sorted by family.
     fn metadata(&self) -> Vec<MetricMetadata>;
+
+    /// What tells of changes, where the store can: without it no answer is kept.
+    fn changes(&self) -> Option<&dyn Changes> {
+        None
+    }
 }

@@ -253,12 +253,16 @@ struct LogWriter {
 
 impl LogWriter {
     fn record(&mut self, record: &[u8], compress: bool) {
+        match compress {
+            true => self.put(&snap::raw::Encoder::new().compress_vec(record).expect("compresses"), 8),
+            false => self.put(record, 0),
+        }
+    }
+
+    /// A record as it lies in the file, with what is said of its compression.
+    fn put(&mut self, record: &[u8], flag: u8) {
         const PAGE: usize = 32 << 10;
-        let (record, flag) = match compress {
-            true => (snap::raw::Encoder::new().compress_vec(record).expect("compresses"), 8),
-            false => (record.to_vec(), 0),
-        };
-        let (mut rest, mut first) = (&record[..], true);
+        let (mut rest, mut first) = (record, true);
         while first || !rest.is_empty() {
             let mut room = PAGE - self.bytes.len() % PAGE;
             if room < 7 {
@@ -410,21 +414,61 @@ fn damage_in_the_middle_costs_a_page_and_is_named() {
     assert_eq!(what, (1, "a checksum does not fit"));
 }
 
+/// What `zstd -3 --check` makes of a record of 60 samples.
+const ZSTD_RECORD: &str = "28b52ffd0458bd040064040200010003e800003ff800020406080a0c0e10121416181a1c1e20222426282a2c2e30\
+    323436383a3c3e40424446484a4c4e50525456585a5c5e60626466686a6c6e707274763e20e0d744ca1556a45c6145ca1556a45c6145ca1556a45c6\
+    145942bac48b9c28a942bac48b9c28a942bac48b9c28a942b4c9172851529575891728515295758917285152957982ed272c75c3c3c2cc7ce10ef";
+
+fn from_hex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("is hexadecimal")).collect()
+}
+
 #[test]
-fn a_log_compressed_otherwise_is_refused_with_what_to_do() {
-    let (folder, _) = example_log();
-    let path = folder.path().join("wal/00000005");
-    let mut bytes = fs::read(&path).expect("reads");
-    bytes[0] ^= 8 | 16;
-    fs::write(&path, bytes).expect("writes");
-    let result = Wal::find(folder.path()).expect("is found").replay::<PrometheusError>(|_| Ok(()));
-    assert!(result.expect_err("is refused").to_string().contains("zstd"));
+fn a_log_compressed_with_zstd_is_read() {
+    let (folder, mut want) = example_log();
+    let mut log = LogWriter::default();
+    log.put(&from_hex(ZSTD_RECORD), 16);
+    let many: Vec<_> = (0..4000).map(|i| (7, 6000 + i, i as f64)).collect();
+    log.put(&zstd::encode_all(&samples_record(&many)[..], 1).expect("compresses"), 16);
+    fs::write(folder.path().join("wal/00000006"), &log.bytes).expect("writes");
+    want.extend((0..60).map(|i| ("a".to_owned(), 1000 + i, 1.5)));
+    want.extend(many.iter().map(|(_, t, v)| ("b".to_owned(), *t, *v)));
+    let (samples, report) = replay(folder.path());
+    assert_eq!((samples, report.damages), (want.clone(), 0));
+    // A frame that is cut off, and one of more than a record may be.
+    let mut log = LogWriter::default();
+    log.put(&from_hex(ZSTD_RECORD)[..100], 16);
+    log.put(&from_hex("28b52ffda4000000ff"), 16);
+    log.put(&zeros(300 << 20), 16);
+    log.record(&samples_record(&[(1, 9000, 7.0)]), false);
+    fs::write(folder.path().join("wal/00000006"), &log.bytes).expect("writes");
+    want.truncate(want.len() - 4060);
+    want.push(("a".to_owned(), 9000, 7.0));
+    let (samples, report) = replay(folder.path());
+    assert_eq!((samples, report.damages), (want, 3));
+    assert_eq!(report.described[0].what, "a record before here cannot be decompressed");
+}
+
+/// A frame that is so many zeros: blocks of one repeated byte.
+fn zeros(length: usize) -> Vec<u8> {
+    const BLOCK: usize = 128 << 10;
+    // Magic number, no size, a window of 1 MiB.
+    let mut out = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 0x50];
+    for at in 0..length / BLOCK {
+        let is_last = u32::from(at + 1 == length / BLOCK);
+        out.extend_from_slice(&((BLOCK as u32) << 3 | 1 << 1 | is_last).to_le_bytes()[..3]);
+        out.push(0);
+    }
+    out
 }
 
 #[test]
 fn no_bytes_of_a_log_make_it_panic() {
     let (folder, _) = example_log();
-    for name in ["00000005", "checkpoint.00000003/00000000"] {
+    let mut log = LogWriter::default();
+    log.put(&from_hex(ZSTD_RECORD), 16);
+    fs::write(folder.path().join("wal/00000006"), log.bytes).expect("writes");
+    for name in ["00000005", "00000006", "checkpoint.00000003/00000000"] {
         let path = folder.path().join("wal").join(name);
         let intact = fs::read(&path).expect("reads");
         for at in 0..intact.len() {

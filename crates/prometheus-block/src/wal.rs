@@ -123,8 +123,7 @@ impl Wal {
     /// Reads the log twice, once for deletions and once for everything else, and hands over what it holds.
     ///
     /// # Errors
-    /// When a file cannot be opened or is compressed with zstd, and what `each` returns. Damage is no error: it is
-    /// passed over and reported.
+    /// When a file cannot be opened, and what `each` returns. Damage is no error: it is passed over and reported.
     pub fn replay<E: From<PrometheusError>>(
         &self,
         mut each: impl FnMut(WalItem<'_>) -> Result<(), E>,

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use zstd::stream::read::Decoder;
+
 use crate::bytes::Cursor;
 use crate::error::PrometheusError;
 
@@ -88,7 +90,7 @@ impl<'a> SegmentReader<'a> {
                     self.lost = true;
                     return Ok(Next::Damage(at, what));
                 }
-                Step::Complete(compression) => return self.decompress(compression),
+                Step::Complete(compression) => return Ok(self.decompress(compression)),
             }
         }
     }
@@ -154,24 +156,33 @@ impl<'a> SegmentReader<'a> {
         if matches!(kind & KIND_MASK, FULL | LAST) { Step::Complete(compression) } else { Step::GoOn }
     }
 
-    fn decompress(&mut self, compression: u8) -> Result<Next<'_>, PrometheusError> {
-        if compression & ZSTD != 0 {
-            let what = "the log is compressed with zstd, which is not read; take a snapshot (POST \
-                        /api/v1/admin/tsdb/snapshot with --web.enable-admin-api) and import that, or let Prometheus run \
-                        with --storage.tsdb.wal-compression-type=snappy until it has written a new log";
-            return Err(PrometheusError::unsupported(self.path, what));
+    fn decompress(&mut self, compression: u8) -> Next<'_> {
+        if compression & (SNAPPY | ZSTD) == 0 {
+            return Next::Record(&self.raw);
         }
-        if compression & SNAPPY == 0 {
-            return Ok(Next::Record(&self.raw));
+        self.record.clear();
+        let read = if compression & ZSTD == 0 { self.read_snappy() } else { self.read_zstd() };
+        match read {
+            Some(()) => Next::Record(&self.record),
+            None => {
+                let at = self.page_start + self.at as u64;
+                Next::Damage(at, "a record before here cannot be decompressed")
+            }
         }
-        let at = self.page_start + self.at as u64;
-        match snap::raw::decompress_len(&self.raw) {
-            Ok(length) if length <= MAX_RECORD_BYTES => self.record.resize(length, 0),
-            _ => return Ok(Next::Damage(at, "a record before here cannot be decompressed")),
-        }
-        match snap::raw::Decoder::new().decompress(&self.raw, &mut self.record) {
-            Ok(length) => Ok(Next::Record(self.record.get(..length).unwrap_or(&[]))),
-            Err(_) => Ok(Next::Damage(at, "a record before here cannot be decompressed")),
-        }
+    }
+
+    fn read_snappy(&mut self) -> Option<()> {
+        let length = snap::raw::decompress_len(&self.raw).ok().filter(|length| *length <= MAX_RECORD_BYTES)?;
+        self.record.resize(length, 0);
+        let length = snap::raw::Decoder::new().decompress(&self.raw, &mut self.record).ok()?;
+        self.record.truncate(length);
+        Some(())
+    }
+
+    /// What a frame says of its length is not believed: reading ends when there is too much.
+    fn read_zstd(&mut self) -> Option<()> {
+        let frame = Decoder::with_buffer(self.raw.as_slice()).ok()?.single_frame();
+        frame.take(MAX_RECORD_BYTES as u64 + 1).read_to_end(&mut self.record).ok()?;
+        (self.record.len() <= MAX_RECORD_BYTES).then_some(())
     }
 }

@@ -1,16 +1,20 @@
 //! The engine: parsed queries are cached, evaluations are bounded.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use model::{Labels, Matcher, Queryable, Sample, SampleBuffer, TimeRange, TimestampMs};
+use model::{Matcher, Queryable, TimeRange, TimestampMs};
 use moka::sync::Cache;
+use promql_syntax::Expr;
 
-use crate::eval::{Budget, Evaluation, Helpers, Notes, RowLabels, Steps, compact, is_absent};
-use crate::plan::{self, Plan, RangeSource, Vector};
-use crate::{MatrixSeries, PromqlError, QueryResult, Value, ValueType, VectorSample, syntax};
+use crate::collect::{Collected, instant_value, range_value};
+use crate::eval::{
+    Allowance, AnswerMemory, Budget, Evaluation, Helpers, Memory, Notes, QueryTimes, SampleCounts, SharedRows, Steps,
+};
+use crate::observe::{QueryObserver, QueryOrigin, QueryReport};
+use crate::plan::{self, Plan, Spans};
+use crate::{PromqlError, QueryResult, QueryStats, SyntaxOptions, ValueType};
 
 // Longer texts are rarely asked twice and would make the cache's memory unpredictable.
 const MAX_CACHED_BYTES: usize = 4096;
@@ -22,12 +26,22 @@ pub struct EngineOptions {
     pub lookback: Duration,
     /// How many samples one query may hold in memory at once.
     pub max_samples: usize,
+    /// How many bytes one query may hold in memory at once.
+    pub max_memory_bytes: usize,
+    /// How many bytes all queries together may hold at once, answers included until they are dropped.
+    pub max_memory_total_bytes: usize,
+    /// How many series the selectors of one query may choose together.
+    pub max_series: usize,
+    /// Which experimental parts of the language are on.
+    pub syntax: SyntaxOptions,
     /// How many steps a range query may have.
     pub max_points: usize,
     /// How many parsed queries are kept.
     pub parse_cache_entries: u64,
     /// How many threads all queries together may start to read many series at once, each beside its own.
     pub helper_threads: usize,
+    /// Who hears of every evaluation.
+    pub observer: Option<Arc<dyn QueryObserver>>,
 }
 
 impl Default for EngineOptions {
@@ -35,9 +49,14 @@ impl Default for EngineOptions {
         Self {
             lookback: Duration::from_secs(300),
             max_samples: 50_000_000,
+            max_memory_bytes: 1 << 30,
+            max_memory_total_bytes: usize::MAX,
+            max_series: usize::MAX,
+            syntax: SyntaxOptions::default(),
             max_points: 11_000,
             parse_cache_entries: 1024,
             helper_threads: Helpers::for_this_machine(),
+            observer: None,
         }
     }
 }
@@ -53,23 +72,57 @@ pub struct QueryLimits {
     pub cancelled: Option<Arc<AtomicBool>>,
     /// Lowers [`EngineOptions::max_samples`].
     pub max_samples: Option<usize>,
+    /// Which counts of samples to make.
+    pub stats: QueryStatsWanted,
+    /// Who asks, for the observer. So are the two below.
+    pub origin: QueryOrigin,
+    /// How long the query waited for its turn.
+    pub waited: Duration,
+    /// How long parsing and planning took.
+    pub prepared: Duration,
+}
+
+/// Which samples to count as Prometheus counts them; that takes time of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum QueryStatsWanted {
+    /// None.
+    #[default]
+    None,
+    /// All of them together.
+    Total,
+    /// Those of each step too.
+    PerStep,
 }
 
 /// A parsed and planned expression.
 #[derive(Debug)]
 pub struct Query {
     text: String,
-    canonical: String,
-    plan: Plan,
-    selectors: Vec<Vec<Matcher>>,
+    expr: Expr,
+    /// Of durations that depend on the query's step or range there is a plan for each evaluation.
+    plan: Option<Plan>,
 }
 
 impl Query {
-    fn parse(text: &str) -> Result<Self, PromqlError> {
-        let expr = syntax::parse_expr(text)?;
-        let mut selectors = Vec::new();
-        syntax::collect_selectors(&expr, &mut selectors)?;
-        Ok(Self { text: text.to_owned(), canonical: syntax::print(&expr), plan: plan::build(&expr)?, selectors })
+    fn parse(text: &str, options: SyntaxOptions) -> Result<Self, PromqlError> {
+        let expr = promql_syntax::parse(text, options)?;
+        let plan = if plan::are_fixed(&expr) { Some(Self::planned(&expr)?) } else { None };
+        Ok(Self { text: text.to_owned(), expr, plan })
+    }
+
+    fn planned(expr: &Expr) -> Result<Plan, PromqlError> {
+        let mut plan = plan::build(expr)?;
+        plan::share(&mut plan);
+        Ok(plan)
+    }
+
+    /// The plan of a query whose durations depend on these times.
+    fn planned_for(&self, times: QueryTimes) -> Result<Plan, PromqlError> {
+        let span = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+        let spans = Spans { step: span(times.step), range: span(times.end.saturating_sub(times.start)) };
+        let mut expr = self.expr.clone();
+        plan::fix(&mut expr, spans)?;
+        Self::planned(&expr)
     }
 
     /// The text as written.
@@ -79,22 +132,22 @@ impl Query {
 
     /// The type of its value at an instant.
     pub fn value_type(&self) -> ValueType {
-        match self.plan {
-            Plan::Scalar(_) => ValueType::Scalar,
-            Plan::String(_) => ValueType::String,
-            Plan::Vector(_) => ValueType::Vector,
-            Plan::Matrix(_) => ValueType::Matrix,
-        }
+        self.expr.value_type()
+    }
+
+    /// What it does; `None` where that depends on the query's step or range.
+    pub(crate) fn plan(&self) -> Option<&Plan> {
+        self.plan.as_ref()
     }
 
     /// The canonical form: one line, spaces and parentheses as Prometheus prints them.
     pub fn to_promql(&self) -> String {
-        self.canonical.clone()
+        self.expr.to_string()
     }
 
     /// The matchers of every series selector in it, in order of the text.
     pub fn selectors(&self) -> Vec<Vec<Matcher>> {
-        self.selectors.clone()
+        self.expr.selectors().into_iter().map(|selector| selector.matchers.clone()).collect()
     }
 }
 
@@ -104,6 +157,7 @@ pub struct Engine {
     options: EngineOptions,
     parsed: Cache<String, Arc<Query>>,
     helpers: Helpers,
+    memory: Arc<Memory>,
 }
 
 impl Engine {
@@ -111,12 +165,18 @@ impl Engine {
     pub fn new(options: EngineOptions) -> Self {
         let parsed = Cache::new(options.parse_cache_entries);
         let helpers = Helpers::new(options.helper_threads);
-        Self { options, parsed, helpers }
+        let memory = Arc::new(Memory::new(options.max_memory_total_bytes));
+        Self { options, parsed, helpers, memory }
     }
 
     /// The limits it was made with.
     pub fn options(&self) -> &EngineOptions {
         &self.options
+    }
+
+    /// Bytes that queries hold now, with the answers that are not dropped yet.
+    pub fn memory_used(&self) -> usize {
+        self.memory.used()
     }
 
     /// Parses and plans an expression, or finds it in the cache.
@@ -127,7 +187,7 @@ impl Engine {
         if let Some(known) = self.parsed.get(query) {
             return Ok(known);
         }
-        let parsed = Arc::new(Query::parse(query)?);
+        let parsed = Arc::new(Query::parse(query, self.options.syntax)?);
         if query.len() <= MAX_CACHED_BYTES {
             self.parsed.insert(query.to_owned(), parsed.clone());
         }
@@ -145,32 +205,10 @@ impl Engine {
         at: TimestampMs,
         limits: &QueryLimits,
     ) -> Result<QueryResult, PromqlError> {
-        let steps = Steps::once(at.0);
-        let (budget, notes) = (self.budget(limits)?, Mutex::default());
-        let evaluation = self.evaluation(storage, steps, limits, &budget, &notes);
-        let value = match &query.plan {
-            Plan::String(text) => Value::String { timestamp: at, value: text.clone() },
-            Plan::Scalar(scalar) => {
-                let value = evaluation.scalar(scalar, steps)?.first().copied().unwrap_or(f64::NAN);
-                Value::Scalar(Sample { timestamp: at, value })
-            }
-            Plan::Vector(vector) => Value::Vector(instant_vector(&evaluation, vector, at)?),
-            Plan::Matrix(source) => {
-                let mut series = Vec::new();
-                let mut held = evaluation.budget.hold(0)?;
-                evaluation.matrix(source, steps, &mut |labels, samples| {
-                    held.add(samples.len())?;
-                    push_series(&mut series, labels, samples);
-                    Ok(())
-                })?;
-                drop(held);
-                if matches!(source, RangeSource::Subquery { .. }) {
-                    series.sort_by(|a, b| a.labels.cmp(&b.labels));
-                }
-                Value::Matrix(series)
-            }
-        };
-        Ok(finish(&budget, notes, value))
+        let times = QueryTimes { start: at.0, end: at.0, step: 0 };
+        self.evaluate(storage, query, (times, Steps::once(at.0)), limits, |evaluation, plan| {
+            instant_value(evaluation, plan, at)
+        })
     }
 
     /// Evaluates a query at every step of a range.
@@ -187,32 +225,14 @@ impl Engine {
         limits: &QueryLimits,
     ) -> Result<QueryResult, PromqlError> {
         let steps = self.steps(range, step_ms)?;
-        let (budget, notes) = (self.budget(limits)?, Mutex::default());
-        let evaluation = self.evaluation(storage, steps, limits, &budget, &notes);
-        let mut series = Vec::new();
-        let mut held = evaluation.budget.hold(0)?;
-        let mut buffer = SampleBuffer::default();
-        let mut collect = |labels: RowLabels<'_>, column: &mut [f64]| {
-            compact(column, steps, &mut buffer);
-            held.add(buffer.len())?;
-            push_series(&mut series, labels, &buffer);
-            Ok(())
-        };
-        match &query.plan {
-            Plan::Scalar(scalar) => collect((&Labels::empty()).into(), &mut evaluation.scalar(scalar, steps)?)?,
-            Plan::Vector(vector) => evaluation.vector(vector, steps, &mut collect)?,
-            Plan::String(_) | Plan::Matrix(_) => {
-                let got = query.value_type().documented();
-                return Err(PromqlError::BadData(format!(
-                    "invalid expression type {got:?} for range query, must be Scalar or instant Vector"
-                )));
-            }
+        if let got @ (ValueType::String | ValueType::Matrix) = query.value_type() {
+            let got = got.documented();
+            return Err(PromqlError::BadData(format!(
+                "invalid expression type {got:?} for range query, must be Scalar or instant Vector"
+            )));
         }
-        drop(held);
-        if !matches!(&query.plan, Plan::Vector(vector) if vector.is_in_label_order()) {
-            series.sort_by(|a, b| a.labels.cmp(&b.labels));
-        }
-        Ok(finish(&budget, notes, Value::Matrix(series)))
+        let times = QueryTimes { start: range.start.0, end: range.end.0, step: step_ms };
+        self.evaluate(storage, query, (times, steps), limits, |evaluation, plan| range_value(evaluation, plan, steps))
     }
 
     fn steps(&self, range: TimeRange, step_ms: i64) -> Result<Steps, PromqlError> {
@@ -235,58 +255,100 @@ impl Engine {
         Ok(Steps { start: range.start.0, step: step_ms, count: intervals + 1 })
     }
 
-    fn budget(&self, limits: &QueryLimits) -> Result<Budget, PromqlError> {
-        let max_samples = limits.max_samples.map_or(self.options.max_samples, |m| m.min(self.options.max_samples));
-        let budget = Budget::new(max_samples, limits.deadline, limits.cancelled.clone());
-        budget.check()?;
-        Ok(budget)
-    }
-
-    fn evaluation<'a>(
-        &'a self,
-        storage: &'a dyn Queryable,
-        query: Steps,
+    /// Runs one evaluation within its limits, and tells the observer of it.
+    fn evaluate(
+        &self,
+        storage: &dyn Queryable,
+        query: &Query,
+        (times, steps): (QueryTimes, Steps),
         limits: &QueryLimits,
-        budget: &'a Budget,
-        notes: &'a Mutex<Notes>,
-    ) -> Evaluation<'a> {
+        value: impl for<'a> FnOnce(&'a Evaluation<'a>, &Plan) -> Result<Collected<'a>, PromqlError>,
+    ) -> Result<QueryResult, PromqlError> {
+        let computed;
+        let plan = match &query.plan {
+            Some(plan) => plan,
+            None => {
+                computed = query.planned_for(times)?;
+                &computed
+            }
+        };
+        let running = self.options.observer.as_ref().map(|observer| observer.begins(&query.text));
+        let started = Instant::now();
+        let budget = Budget::of(self.allowance(limits), self.memory.clone());
+        let counts = match limits.stats {
+            QueryStatsWanted::None => None,
+            wanted => Some(SampleCounts::new(steps.count, wanted == QueryStatsWanted::PerStep)),
+        };
+        let (notes, shared) = (Mutex::default(), SharedRows::default());
         let lookback = limits.lookback.unwrap_or(self.options.lookback);
-        let lookback_ms = i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX);
-        Evaluation { storage, budget, helpers: &self.helpers, lookback_ms, query, notes, rollups: true }
-    }
-}
-
-fn instant_vector(
-    evaluation: &Evaluation<'_>,
-    vector: &Vector,
-    at: TimestampMs,
-) -> Result<Vec<VectorSample>, PromqlError> {
-    let mut samples = Vec::new();
-    let mut held = evaluation.budget.hold(0)?;
-    evaluation.vector(vector, Steps::once(at.0), &mut |labels, column| {
-        if let Some(value) = column.first().copied().filter(|v| !is_absent(*v)) {
-            held.add(1)?;
-            samples.push(VectorSample { labels: labels.build(), sample: Sample { timestamp: at, value } });
+        let evaluation = Evaluation {
+            storage,
+            budget: &budget,
+            helpers: &self.helpers,
+            lookback_ms: i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX),
+            query: times,
+            notes: &notes,
+            rollups: true,
+            counts: counts.as_ref(),
+            shared: &shared,
+        };
+        let (outcome, result_sort) = match budget.check().and_then(|()| value(&evaluation, plan)) {
+            Ok(Collected { value, held, sorting }) => {
+                (Ok((value, AnswerMemory::keep(&self.memory, held.bytes()))), sorting)
+            }
+            Err(error) => (Err(error), Duration::ZERO),
+        };
+        let inner_eval = started.elapsed().saturating_sub(result_sort);
+        let stats = stats(&budget, counts.as_ref(), steps, inner_eval, result_sort);
+        if let Some(running) = running {
+            running.ended(&QueryReport {
+                query: &query.text,
+                start: TimestampMs(steps.start),
+                end: TimestampMs(steps.last()),
+                step_ms: steps.step,
+                origin: &limits.origin,
+                waited: limits.waited,
+                prepared: limits.prepared,
+                stats: &stats,
+                error: outcome.as_ref().err(),
+            });
         }
-        Ok(())
-    })?;
-    if !vector.is_ordered() && !vector.is_in_label_order() {
-        samples.sort_by(|a, b| a.labels.cmp(&b.labels));
+        let (value, memory) = outcome?;
+        let notes: Notes = notes.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (warnings, infos) = notes.into_lists(&query.text);
+        Ok(QueryResult { value, warnings, infos, stats, memory })
     }
-    Ok(samples)
+
+    fn allowance(&self, limits: &QueryLimits) -> Allowance {
+        let options = &self.options;
+        Allowance {
+            max_samples: limits.max_samples.map_or(options.max_samples, |most| most.min(options.max_samples)),
+            max_bytes: options.max_memory_bytes,
+            max_series: options.max_series,
+            deadline: limits.deadline,
+            cancelled: limits.cancelled.clone(),
+        }
+    }
 }
 
-fn push_series(series: &mut Vec<MatrixSeries>, labels: RowLabels<'_>, samples: &SampleBuffer) {
-    if !samples.is_empty() {
-        series.push(MatrixSeries { labels: labels.build(), samples: samples.clone() });
+fn stats(
+    budget: &Budget,
+    counts: Option<&SampleCounts>,
+    steps: Steps,
+    inner_eval: Duration,
+    result_sort: Duration,
+) -> QueryStats {
+    let counted = counts.map(SampleCounts::counted);
+    let per_step = |counts: &[u64]| steps.iter().map(TimestampMs).zip(counts.iter().copied()).collect();
+    QueryStats {
+        samples_read: budget.samples_read(),
+        peak_samples: budget.peak_samples(),
+        peak_bytes: budget.peak_bytes(),
+        queryable_samples: counted.as_ref().map(|counted| counted.total),
+        queryable_per_step: counted.filter(|c| !c.per_step.is_empty()).map(|c| per_step(&c.per_step)),
+        inner_eval,
+        result_sort,
     }
-}
-
-fn finish(budget: &Budget, notes: Mutex<Notes>, value: Value) -> QueryResult {
-    let Notes { warnings, infos } = notes.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let list = |set: BTreeSet<String>| set.into_iter().collect();
-    let (samples_read, peak_samples) = (budget.samples_read(), budget.peak());
-    QueryResult { value, warnings: list(warnings), infos: list(infos), samples_read, peak_samples }
 }
 
 /// 11000 as "11,000".

@@ -1,49 +1,11 @@
 //! What a query answers.
 
-use std::fmt;
+use std::time::Duration;
 
 use model::{Labels, Sample, SampleBuffer, TimestampMs};
 
-/// The four types of PromQL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ValueType {
-    /// One number.
-    Scalar,
-    /// One string.
-    String,
-    /// One sample for each series.
-    Vector,
-    /// A span of samples for each series.
-    Matrix,
-}
-
-impl ValueType {
-    /// The `resultType` of the HTTP API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Scalar => "scalar",
-            Self::String => "string",
-            Self::Vector => "vector",
-            Self::Matrix => "matrix",
-        }
-    }
-
-    /// The name in error messages and in Prometheus' documentation.
-    pub fn documented(self) -> &'static str {
-        match self {
-            Self::Scalar => "scalar",
-            Self::String => "string",
-            Self::Vector => "instant vector",
-            Self::Matrix => "range vector",
-        }
-    }
-}
-
-impl fmt::Display for ValueType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use crate::ValueType;
+use crate::eval::AnswerMemory;
 
 /// One series of an instant vector.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,8 +64,35 @@ pub struct QueryResult {
     pub warnings: Vec<String>,
     /// The query may not mean what its author thinks; sorted, without repetition.
     pub infos: Vec<String>,
-    /// Samples read from storage.
+    /// What it took.
+    pub stats: QueryStats,
+    /// The answer counts as memory of queries until this is dropped.
+    pub memory: AnswerMemory,
+}
+
+impl QueryResult {
+    /// An answer that no evaluation gave.
+    pub fn new(value: Value) -> Self {
+        let (warnings, infos, stats, memory) = Default::default();
+        Self { value, warnings, infos, stats, memory }
+    }
+}
+
+/// What an evaluation took.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct QueryStats {
+    /// Samples read from storage, each once.
     pub samples_read: u64,
     /// Most samples held at one time.
     pub peak_samples: u64,
+    /// Most bytes held at one time.
+    pub peak_bytes: u64,
+    /// Samples looked at, as Prometheus counts them; see [`QueryStatsWanted`](crate::QueryStatsWanted).
+    pub queryable_samples: Option<u64>,
+    /// The same for each step.
+    pub queryable_per_step: Option<Vec<(TimestampMs, u64)>>,
+    /// Evaluating, without sorting the answer.
+    pub inner_eval: Duration,
+    /// Sorting the answer.
+    pub result_sort: Duration,
 }

@@ -1,6 +1,6 @@
 //! What the receiver counts.
 
-use model::RefusalReason;
+use model::{ExemplarRefusalReason, RefusalReason};
 use prometheus::{Histogram, IntCounter, IntCounterVec};
 use runtime::{Metrics, MetricsError};
 
@@ -10,6 +10,8 @@ pub(crate) struct ReceiveMetrics {
     pub(crate) appended: IntCounter,
     pub(crate) duplicates: IntCounter,
     pub(crate) refused: IntCounterVec,
+    pub(crate) exemplars: IntCounter,
+    pub(crate) exemplars_refused: IntCounterVec,
     pub(crate) bytes: IntCounter,
     pub(crate) unsupported: IntCounterVec,
     pub(crate) seconds: Histogram,
@@ -25,6 +27,14 @@ impl ReceiveMetrics {
         for reason in RefusalReason::ALL {
             refused.with_label_values(&[reason.as_str()]);
         }
+        let exemplars_refused = metrics.counter_vec(
+            "highwater_receive_exemplars_refused_total",
+            "Exemplars that were not stored, by reason.",
+            &["reason"],
+        )?;
+        for reason in ExemplarRefusalReason::ALL {
+            exemplars_refused.with_label_values(&[reason.as_str()]);
+        }
         Ok(Self {
             requests: metrics.counter_vec(
                 "highwater_receive_requests_total",
@@ -37,6 +47,8 @@ impl ReceiveMetrics {
                 "Samples received again with the value that is already stored.",
             )?,
             refused,
+            exemplars: metrics.counter("highwater_receive_exemplars_total", "Exemplars received and stored.")?,
+            exemplars_refused,
             bytes: metrics.counter("highwater_receive_bytes_total", "Bytes of request bodies, compressed.")?,
             unsupported: metrics.counter_vec(
                 "highwater_receive_unsupported_total",

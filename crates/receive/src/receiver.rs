@@ -9,9 +9,9 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use model::{Append, AppendError, AppendReport, Commit, Labels};
+use model::{Append, AppendError, AppendReport, Commit, ExemplarRefusalReason, Labels};
 use parking_lot::RwLock;
-use remote_write::{DecodeLimits, EncodedRequest, LabelDecoder};
+use remote_write::{DecodeLimits, EncodedExemplar, EncodedRequest, LabelDecoder};
 use runtime::{CpuPool, Metrics, MetricsError, PoolError};
 use tokio::sync::oneshot;
 
@@ -22,6 +22,8 @@ use crate::scratches::Scratches;
 
 /// Largest bodies that may be held at once.
 const BODIES_AT_ONCE: usize = 8;
+/// Exemplars that are read before they are stored.
+const EXEMPLARS_AT_ONCE: usize = 256;
 /// Seconds after which a sender should come again when too much is under way, and when the store cannot write: disks
 /// take longer to recover.
 const RETRY_WHEN_BUSY: u64 = 1;
@@ -96,12 +98,13 @@ async fn write(State(receiver): State<Receiver>, request: Request) -> Response {
 struct Outcome {
     status: StatusCode,
     written: usize,
+    exemplars: usize,
     message: String,
 }
 
 impl Outcome {
     fn refused(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, written: 0, message: message.into() }
+        Self { status, written: 0, exemplars: 0, message: message.into() }
     }
 
     /// The store takes nothing at the moment: senders keep their samples and come again.
@@ -129,7 +132,7 @@ impl IntoResponse for Outcome {
         let mut set = |name: &'static str, value: usize| headers.insert(name, value.into());
         set("x-prometheus-remote-write-samples-written", self.written);
         set("x-prometheus-remote-write-histograms-written", 0);
-        set("x-prometheus-remote-write-exemplars-written", 0);
+        set("x-prometheus-remote-write-exemplars-written", self.exemplars);
         match self.status {
             StatusCode::TOO_MANY_REQUESTS => headers.insert(header::RETRY_AFTER, RETRY_WHEN_BUSY.into()),
             StatusCode::SERVICE_UNAVAILABLE => headers.insert(header::RETRY_AFTER, RETRY_WHEN_UNAVAILABLE.into()),
@@ -187,7 +190,27 @@ impl Receiver {
         let request = remote_write::decode_rows(body, &self.limits, &mut scratch)
             .map_err(|error| Outcome::refused(StatusCode::BAD_REQUEST, error.to_string()))?;
         let report = self.sink.append_encoded(&request.batch(&decoder)).map_err(Outcome::unavailable)?;
-        Ok(Stored { commit: report.commit, outcome: self.outcome(&request, &decoder, &report) })
+        let exemplars = self.keep_exemplars(&request.exemplars, &decoder).map_err(Outcome::unavailable)?;
+        let outcome = Outcome { exemplars, ..self.outcome(&request, &decoder, &report) };
+        Ok(Stored { commit: report.commit, outcome })
+    }
+
+    /// Stores exemplars, behind the samples that they belong to. Returns how many are stored; what is not is counted and
+    /// fails nothing, as in Prometheus.
+    fn keep_exemplars(&self, encoded: &[EncodedExemplar<'_>], decoder: &LabelDecoder) -> Result<usize, AppendError> {
+        let refused = |reason: ExemplarRefusalReason, count: usize| {
+            self.metrics.exemplars_refused.with_label_values(&[reason.as_str()]).inc_by(count as u64);
+        };
+        let mut kept = 0;
+        for some in encoded.chunks(EXEMPLARS_AT_ONCE) {
+            let (rows, invalid) = remote_write::decode_exemplars(some, decoder);
+            let report = self.sink.append_exemplars(&rows)?;
+            kept += report.appended + report.duplicates;
+            self.metrics.exemplars.inc_by(report.appended as u64);
+            refused(ExemplarRefusalReason::InvalidLabels, invalid);
+            report.refused.iter().for_each(|refusal| refused(refusal.reason, 1));
+        }
+        Ok(kept)
     }
 
     /// Waits until what was stored is as durable as it was asked to be. No thread is held meanwhile.
@@ -204,10 +227,8 @@ impl Receiver {
     fn outcome(&self, request: &EncodedRequest<'_>, decoder: &LabelDecoder, report: &AppendReport) -> Outcome {
         self.metrics.appended.inc_by(report.appended as u64);
         self.metrics.duplicates.inc_by(report.duplicates as u64);
-        for (kind, count) in [("histogram", request.histograms), ("exemplar", request.exemplars)] {
-            if count > 0 {
-                self.metrics.unsupported.with_label_values(&[kind]).inc_by(count as u64);
-            }
+        if request.histograms > 0 {
+            self.metrics.unsupported.with_label_values(&["histogram"]).inc_by(request.histograms as u64);
         }
         let refusals = Refusals::of(report, &request.rows, decoder);
         for (reason, count) in refusals.counts() {
@@ -220,9 +241,9 @@ impl Receiver {
                 write!(message, "{} native histograms were not stored: they are not supported yet", request.histograms);
         }
         if message.is_empty() {
-            return Outcome { status: StatusCode::NO_CONTENT, written, message };
+            return Outcome { status: StatusCode::NO_CONTENT, written, exemplars: 0, message };
         }
         tracing::debug!(written, problem = %message.replace('\n', "; "), "a remote-write request was stored in part");
-        Outcome { status: StatusCode::BAD_REQUEST, written, message }
+        Outcome { status: StatusCode::BAD_REQUEST, written, exemplars: 0, message }
     }
 }

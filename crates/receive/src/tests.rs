@@ -6,7 +6,8 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use model::{
-    Append, AppendError, AppendReport, Batch, Commit, Durable, Labels, Refusal, RefusalReason, Sample, TimestampMs,
+    Append, AppendError, AppendReport, Batch, Commit, Durable, Exemplar, ExemplarRefusal, ExemplarRefusalReason,
+    ExemplarReport, ExemplarRow, Labels, Refusal, RefusalReason, Sample, TimestampMs,
 };
 use parking_lot::Mutex;
 use remote_write::DecodeLimits;
@@ -19,6 +20,7 @@ use crate::{ReceiverOptions, Stamp, router};
 #[derive(Default)]
 struct Sink {
     stored: Mutex<Vec<Batch>>,
+    exemplars: Mutex<Vec<ExemplarRow>>,
     fails: Option<AppendError>,
     /// Where appends end; zero is durable at once.
     commit: Commit,
@@ -41,6 +43,20 @@ impl Append for Sink {
         Ok(AppendReport { appended, duplicates: 0, refused, commit: self.commit })
     }
 
+    /// Takes those with a positive value, knows those with zero.
+    fn append_exemplars(&self, rows: &[ExemplarRow]) -> Result<ExemplarReport, AppendError> {
+        let mut report = ExemplarReport::default();
+        for (row, exemplar) in rows.iter().enumerate() {
+            match exemplar.exemplar.value {
+                value if value > 0.0 => report.appended += 1,
+                0.0 => report.duplicates += 1,
+                _ => report.refused.push(ExemplarRefusal { row, reason: ExemplarRefusalReason::OutOfOrder }),
+            }
+        }
+        self.exemplars.lock().extend(rows.iter().cloned());
+        Ok(report)
+    }
+
     fn when_durable(&self, commit: Commit, done: Durable) {
         self.waiting.lock().push((commit, done));
         self.waits.notify_one();
@@ -61,6 +77,7 @@ fn batch(values: &[f64]) -> Batch {
 struct Answer {
     status: StatusCode,
     written: String,
+    exemplars: String,
     retry_after: Option<String>,
     text: String,
 }
@@ -79,8 +96,9 @@ async fn answer(sink: Arc<Sink>, stamp: Labels, head: &[(&str, &str)], body: Vec
     let header = |name| head.headers.get(name).map(|v| v.to_str().expect("is text").to_owned());
     let (status, retry_after) = (head.status, header("retry-after"));
     let written = header("x-prometheus-remote-write-samples-written").expect("is always there");
+    let exemplars = header("x-prometheus-remote-write-exemplars-written").expect("is always there");
     let bytes = body.collect().await.expect("reads").to_bytes();
-    Answer { status, written, retry_after, text: String::from_utf8_lossy(&bytes).into_owned() }
+    Answer { status, written, exemplars, retry_after, text: String::from_utf8_lossy(&bytes).into_owned() }
 }
 
 async fn send(sink: Arc<Sink>, stamp: Labels, head: &[(&str, &str)], body: Vec<u8>) -> (StatusCode, String, String) {
@@ -103,6 +121,27 @@ async fn stores_and_stamps() {
     let (status, written, _) = send(sink.clone(), stamp, &PROMETHEUS, remote_write::encode(&batch(&[1.0, 2.0]))).await;
     assert_eq!((status, written.as_str()), (StatusCode::NO_CONTENT, "2"));
     assert!(sink.stored.lock()[0].rows.iter().all(|r| r.labels.get("region") == Some("eu")));
+}
+
+#[tokio::test]
+async fn exemplars_are_stored_and_those_that_are_not_fail_nothing() {
+    let row = |series: &str, value| ExemplarRow {
+        series: Labels::from_pairs([("__name__", series), ("region", "claimed")]),
+        exemplar: Exemplar { labels: Labels::from_pairs([("trace_id", "t")]), value, timestamp: TimestampMs(1) },
+    };
+    // More than are stored at once; of the first one nobody can say whose it is.
+    let mut rows = vec![row("", 1.0), row("a", 0.0), row("a", -1.0)];
+    rows.extend((0..300).map(|n| row("b", f64::from(n + 1))));
+    let sink = Arc::new(Sink::default());
+    let body = remote_write::Encoder::default().encode_with_exemplars(&batch(&[1.0]).rows, &rows, &[]);
+    let stamp = Labels::from_pairs([("region", "eu")]);
+    let answer = answer(sink.clone(), stamp, &PROMETHEUS, body).await;
+    assert_eq!((answer.status, answer.written.as_str()), (StatusCode::NO_CONTENT, "1"));
+    assert_eq!(answer.exemplars, "301");
+    let stored = sink.exemplars.lock();
+    assert_eq!(stored.len(), 302);
+    assert!(stored.iter().all(|r| r.series.get("region") == Some("eu")), "the stamp is theirs too");
+    assert!(stored.iter().zip(&rows[1..]).all(|(a, b)| a.exemplar == b.exemplar));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The regular expression of a rule, and the templates that take text from its match.
 
-use model::LabelsBuilder;
+use model::{LabelsBuilder, rust_regex};
 use regex::{Captures, Regex};
 
 /// An anchored regular expression that remembers how it was written.
@@ -18,15 +18,13 @@ impl PartialEq for Pattern {
 
 impl Pattern {
     pub(crate) fn new(written: &str) -> Result<Self, String> {
-        // Compiled alone first: "a)(b" would otherwise become valid inside the group that anchors it.
-        let compile = |text: &str| {
-            Regex::new(text).map_err(|e| {
-                let reason = e.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-                format!("invalid regular expression {written:?}: {reason}")
-            })
-        };
-        compile(written)?;
-        Ok(Self { written: written.to_owned(), regex: compile(&format!("^(?s:{written})$"))? })
+        // Translated alone first: "a)(b" would otherwise become valid inside the group that anchors it.
+        let translated = rust_regex(written).map_err(|error| error.to_string())?;
+        let regex = Regex::new(&format!("^(?s:{translated})$")).map_err(|error| {
+            let reason = error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            format!("invalid regular expression {written:?}: {reason}")
+        })?;
+        Ok(Self { written: written.to_owned(), regex })
     }
 
     pub(crate) fn matches(&self, text: &str) -> bool {

@@ -132,6 +132,14 @@ fn whole_label_names() {
 }
 
 #[test]
+fn regular_expressions_are_those_of_go() {
+    let digits = r"- {source_labels: [a], regex: '(\d+)\Q.\E', target_label: b}";
+    check(digits, "a=12.", "a=12. b=12");
+    check(digits, "a=١٢.", "a=١٢.");
+    check(digits, "a=12x", "a=12x");
+}
+
+#[test]
 fn refuses_what_prometheus_refuses() {
     let cases = [
         ("- {action: nonsense}", "unknown relabel action \"nonsense\""),
@@ -145,7 +153,7 @@ fn refuses_what_prometheus_refuses() {
         ("- {action: labeldrop, source_labels: [a], regex: b}", "labeldrop action requires only 'regex'"),
         ("- {action: labelkeep, target_label: a}", "labelkeep action requires only 'regex'"),
         ("- {action: labelmap, replacement: ''}", "invalid 'replacement' for labelmap action"),
-        ("- {regex: 'a[', target_label: b}", "invalid regular expression \"a[\": unclosed character class"),
+        ("- {regex: 'a[', target_label: b}", "invalid regular expression \"a[\": missing closing ]: `[`"),
         ("- {regex: 'a)(b', target_label: b}", "invalid regular expression"),
         ("- {source_labels: [''], target_label: b}", "not a valid label name"),
         ("- {sourcelabels: [a], target_label: b}", "did you mean \"source_labels\"?"),

@@ -6,6 +6,7 @@ use std::ops::Range;
 use model::{EncodedBatch, EncodedRow, MetricMetadata, Sample, TimestampMs};
 use prost::encoding::WireType;
 
+use crate::exemplars::EncodedExemplar;
 use crate::label_decoder::LabelDecoder;
 use crate::protobuf::{Field, Reader, fields, key};
 use crate::wire;
@@ -21,8 +22,8 @@ pub struct DecodeLimits {
     pub max_name_bytes: usize,
     /// Bytes of one label value.
     pub max_value_bytes: usize,
-    /// Samples of one request. A sample takes two bytes on the wire and 32 in memory at worst, so bytes alone are no
-    /// bound.
+    /// Samples and exemplars of one request. A sample takes two bytes on the wire and 32 in memory at worst, so bytes
+    /// alone are no bound.
     pub max_samples: usize,
 }
 
@@ -56,7 +57,7 @@ pub enum DecodeError {
         limit: usize,
     },
     /// More samples than allowed.
-    #[error("the request holds more than the {0} samples allowed; send smaller requests")]
+    #[error("the request holds more than the {0} samples and exemplars allowed; send smaller requests")]
     TooManySamples(usize),
     /// Not a `prometheus.WriteRequest`.
     #[error("cannot decode the request: {0}; send a prometheus.WriteRequest")]
@@ -95,8 +96,8 @@ pub struct EncodedRequest<'a> {
     pub metadata: Vec<MetricMetadata>,
     /// Native histograms, which are not decoded.
     pub histograms: usize,
-    /// Exemplars, which are not decoded.
-    pub exemplars: usize,
+    /// Every exemplar, for [`crate::decode_exemplars`].
+    pub exemplars: Vec<EncodedExemplar<'a>>,
     rows_home: &'a mut Vec<EncodedRow<'static>>,
 }
 
@@ -127,11 +128,17 @@ pub fn decode_rows<'a>(
     scratch: &'a mut Scratch,
 ) -> Result<EncodedRequest<'a>, DecodeError> {
     let Scratch { message, gathered, rows } = scratch;
-    let length = decompress(body, limits, message)?;
+    let length = decompress(body, limits.max_decoded_bytes, message)?;
     gathered.clear();
     let message: &'a [u8] = message.get(..length).unwrap_or_default();
-    let mut pass =
-        Pass { limits, gathered, rows: std::mem::take(rows), gathers: Vec::new(), histograms: 0, exemplars: 0 };
+    let mut pass = Pass {
+        limits,
+        gathered,
+        rows: std::mem::take(rows),
+        gathers: Vec::new(),
+        histograms: 0,
+        exemplars: Vec::new(),
+    };
     let mut metadata = Vec::new();
     let mut reader = Reader::new(message);
     while !reader.is_at_end() {
@@ -145,20 +152,21 @@ pub fn decode_rows<'a>(
             _ => {}
         }
     }
-    let Pass { rows: mut decoded, gathers, gathered, histograms, exemplars, .. } = pass;
+    let Pass { rows: mut decoded, gathers, gathered, histograms, mut exemplars, .. } = pass;
     let gathered: &'a [u8] = gathered;
-    for Gather { rows, labels } in gathers {
+    for Gather { rows, exemplars: those, labels } in gathers {
         let labels = gathered.get(labels).unwrap_or_default();
         decoded.get_mut(rows).unwrap_or_default().iter_mut().for_each(|row| row.labels = labels);
+        exemplars.get_mut(those).unwrap_or_default().iter_mut().for_each(|exemplar| exemplar.series = labels);
     }
     Ok(EncodedRequest { rows: decoded, metadata, histograms, exemplars, rows_home: rows })
 }
 
 /// Fills the front of `message`; returns how much of it.
-fn decompress(body: &[u8], limits: &DecodeLimits, message: &mut Vec<u8>) -> Result<usize, DecodeError> {
+pub(crate) fn decompress(body: &[u8], limit: usize, message: &mut Vec<u8>) -> Result<usize, DecodeError> {
     let bytes = snap::raw::decompress_len(body)?;
-    if bytes > limits.max_decoded_bytes {
-        return Err(DecodeError::TooLarge { bytes, limit: limits.max_decoded_bytes });
+    if bytes > limit {
+        return Err(DecodeError::TooLarge { bytes, limit });
     }
     if message.len() < bytes {
         message.resize(bytes, 0);
@@ -172,9 +180,10 @@ const SAMPLES: u8 = key(wire::SAMPLES, WireType::LengthDelimited);
 const VALUE: u8 = key(wire::SAMPLE_VALUE, WireType::SixtyFourBit);
 const TIMESTAMP: u8 = key(wire::SAMPLE_TIMESTAMP, WireType::Varint);
 
-/// Rows whose labels had to be gathered; both ends are known before the buffer may be borrowed.
+/// Rows and exemplars whose labels had to be gathered; all ends are known before the buffer may be borrowed.
 struct Gather {
     rows: Range<usize>,
+    exemplars: Range<usize>,
     labels: Range<usize>,
 }
 
@@ -185,7 +194,7 @@ struct Pass<'a, 's> {
     gathered: &'a mut Vec<u8>,
     gathers: Vec<Gather>,
     histograms: usize,
-    exemplars: usize,
+    exemplars: Vec<EncodedExemplar<'a>>,
 }
 
 impl<'a> Pass<'a, '_> {
@@ -194,6 +203,7 @@ impl<'a> Pass<'a, '_> {
     #[inline]
     fn series(&mut self, message: &'a [u8]) -> Result<(), DecodeError> {
         let (first_row, first_gathered) = (self.rows.len(), self.gathered.len());
+        let first_exemplar = self.exemplars.len();
         let mut reader = Reader::new(message);
         let mut labels = 0..0;
         while !reader.is_at_end() {
@@ -212,7 +222,7 @@ impl<'a> Pass<'a, '_> {
                     self.labels(message, start..reader.position(), &mut labels, first_gathered);
                 }
                 (wire::SAMPLES, Field::Bytes(message)) => self.sample(message)?,
-                (wire::EXEMPLARS, _) => self.exemplars += 1,
+                (wire::EXEMPLARS, Field::Bytes(message)) => self.exemplar(message)?,
                 (wire::HISTOGRAMS, _) => self.histograms += 1,
                 _ => {}
             }
@@ -220,10 +230,14 @@ impl<'a> Pass<'a, '_> {
         if self.gathered.len() == first_gathered {
             let labels = message.get(labels).unwrap_or_default();
             self.rows.iter_mut().skip(first_row).for_each(|row| row.labels = labels);
-        } else if self.rows.len() == first_row {
+            self.exemplars.iter_mut().skip(first_exemplar).for_each(|exemplar| exemplar.series = labels);
+            return Ok(());
+        }
+        let (rows, exemplars) = (first_row..self.rows.len(), first_exemplar..self.exemplars.len());
+        if rows.is_empty() && exemplars.is_empty() {
             self.gathered.truncate(first_gathered);
         } else {
-            self.gathers.push(Gather { rows: first_row..self.rows.len(), labels: first_gathered..self.gathered.len() });
+            self.gathers.push(Gather { rows, exemplars, labels: first_gathered..self.gathered.len() });
         }
         Ok(())
     }
@@ -244,10 +258,20 @@ impl<'a> Pass<'a, '_> {
     }
 
     #[inline]
+    fn check_room(&self) -> Result<(), DecodeError> {
+        let max = self.limits.max_samples;
+        if self.rows.len() + self.exemplars.len() >= max { Err(DecodeError::TooManySamples(max)) } else { Ok(()) }
+    }
+
+    fn exemplar(&mut self, message: &'a [u8]) -> Result<(), DecodeError> {
+        self.check_room()?;
+        self.exemplars.push(EncodedExemplar { series: &[], message });
+        Ok(())
+    }
+
+    #[inline]
     fn sample(&mut self, message: &[u8]) -> Result<(), DecodeError> {
-        if self.rows.len() >= self.limits.max_samples {
-            return Err(DecodeError::TooManySamples(self.limits.max_samples));
-        }
+        self.check_room()?;
         let sample = match usual_sample(message) {
             Some(sample) => sample,
             None => any_sample(message)?,

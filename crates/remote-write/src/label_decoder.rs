@@ -60,8 +60,22 @@ impl LabelDecoder {
         self.labels(encoded).map_err(|fault| format!("series {} {fault}", shown(encoded)))
     }
 
-    /// What Prometheus' receiver demands of labels, and our limits. Unsorted labels are sorted, empty ones dropped.
+    /// What Prometheus' receiver demands of a series' labels, and our limits; with the stamp.
     fn labels(&self, encoded: &[u8]) -> Result<Labels, Fault> {
+        let labels = self.plain(encoded)?;
+        if labels.get(METRIC_NAME).is_none() {
+            return Err(Fault::NoMetricName);
+        }
+        Ok(if self.stamp.is_empty() { labels } else { labels.with_overrides(&self.stamp) })
+    }
+
+    /// Labels that are not a series': those of an exemplar.
+    pub(crate) fn of_exemplar(&self, encoded: &[u8]) -> Option<Labels> {
+        self.plain(encoded).ok()
+    }
+
+    /// Unsorted labels are sorted, empty ones dropped.
+    fn plain(&self, encoded: &[u8]) -> Result<Labels, Fault> {
         let limits = &self.limits;
         let (mut pairs, mut seen, mut fault) = (Vec::with_capacity(16), 0, None);
         let read = fields(encoded, |number, field| {
@@ -85,17 +99,13 @@ impl LabelDecoder {
         if let Some(fault) = fault {
             return Err(fault);
         }
-        let labels = match Labels::from_sorted(pairs.iter().copied()) {
-            Some(labels) => labels,
+        match Labels::from_sorted(pairs.iter().copied()) {
+            Some(labels) => Ok(labels),
             None => {
                 pairs.sort_unstable();
-                Labels::from_sorted(pairs.iter().copied()).ok_or(Fault::Twice)?
+                Labels::from_sorted(pairs.iter().copied()).ok_or(Fault::Twice)
             }
-        };
-        if labels.get(METRIC_NAME).is_none() {
-            return Err(Fault::NoMetricName);
         }
-        Ok(if self.stamp.is_empty() { labels } else { labels.with_overrides(&self.stamp) })
     }
 }
 

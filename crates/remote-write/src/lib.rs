@@ -1,5 +1,6 @@
-//! Remote write 1.0 on the wire: `prometheus.WriteRequest` in snappy's block format (Prometheus remote-write
-//! specification 1.0; `prompb/remote.proto` and `prompb/types.proto`). docs/formats/remote-write.md lists every field.
+//! Remote write 1.0 on the wire: `prometheus.WriteRequest` in snappy's block format (Prometheus remote-write specification
+//! 1.0; `prompb/remote.proto` and `prompb/types.proto`), and its counterpart, remote read. docs/formats/remote-write.md and
+//! docs/formats/remote-read.md list every field.
 //!
 //! The messages are written and read field by field instead of through generated structs: a request repeats every label
 //! of every series, and generated structs would allocate twice for each of them. Reading goes further: [`decode_rows`]
@@ -11,15 +12,22 @@
 
 mod decode;
 mod encode;
+mod exemplars;
 mod label_decoder;
 mod protobuf;
+mod read;
 #[cfg(test)]
 mod tests;
 mod wire;
 
 pub use decode::{DecodeError, DecodeLimits, EncodedRequest, Scratch, decode_rows};
 pub use encode::{Encoder, encode};
+pub use exemplars::{EncodedExemplar, decode_exemplars};
 pub use label_decoder::LabelDecoder;
+pub use read::{
+    CHUNKS_TYPE, ChunkFrames, ReadError, ReadQuery, ReadRequest, ReadResponseType, SAMPLES_TYPE, SamplesAnswer,
+    XorChunk, decode_read_request,
+};
 
 /// `Content-Type` of a 1.0 request.
 pub const CONTENT_TYPE: &str = "application/x-protobuf";

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use model::{Append, AppendError, AppendReport, Batch, DecodeLabels, Labels, MetricKind, MetricMetadata};
-use model::{RefusalReason, Row, Sample, TimestampMs, stale_nan};
+use model::{Append, AppendError, AppendReport, Batch, DecodeLabels, Exemplar, ExemplarRow, Labels, MetricKind};
+use model::{MetricMetadata, RefusalReason, Row, Sample, TimestampMs, stale_nan};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use prost::Message;
 
-use crate::{DecodeError, DecodeLimits, LabelDecoder, Scratch, decode_rows, encode, wire};
+use crate::{DecodeError, DecodeLimits, Encoder, LabelDecoder, Scratch, decode_exemplars, decode_rows, encode, wire};
 
 #[derive(Clone, PartialEq, Message)]
 struct WriteRequest {
@@ -25,7 +25,7 @@ struct TimeSeries {
     #[prost(message, repeated, tag = "2")]
     samples: Vec<WireSample>,
     #[prost(message, repeated, tag = "3")]
-    exemplars: Vec<WireSample>,
+    exemplars: Vec<WireExemplar>,
     #[prost(message, repeated, tag = "4")]
     histograms: Vec<WireSample>,
 }
@@ -43,6 +43,16 @@ struct WireSample {
     #[prost(double, tag = "1")]
     value: f64,
     #[prost(int64, tag = "2")]
+    timestamp: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WireExemplar {
+    #[prost(message, repeated, tag = "1")]
+    labels: Vec<Label>,
+    #[prost(double, tag = "2")]
+    value: f64,
+    #[prost(int64, tag = "3")]
     timestamp: i64,
 }
 
@@ -84,13 +94,15 @@ struct Read {
     batch: Batch,
     invalid: Vec<String>,
     histograms: usize,
-    exemplars: usize,
+    exemplars: Vec<ExemplarRow>,
+    invalid_exemplars: usize,
 }
 
 fn read_with(body: &[u8], limits: &DecodeLimits, scratch: &mut Scratch) -> Result<Read, DecodeError> {
     let decoder = LabelDecoder::new(*limits, Labels::empty());
     let request = decode_rows(body, limits, scratch)?;
-    let mut out = Read { histograms: request.histograms, exemplars: request.exemplars, ..Read::default() };
+    let (exemplars, invalid_exemplars) = decode_exemplars(&request.exemplars, &decoder);
+    let mut out = Read { histograms: request.histograms, exemplars, invalid_exemplars, ..Read::default() };
     out.batch.metadata.clone_from(&request.metadata);
     for row in &request.rows {
         match decoder.explain(row.labels) {
@@ -237,11 +249,44 @@ fn the_stamp_is_set_over_what_is_claimed_and_stands_in_the_context() {
 #[test]
 fn counts_what_it_does_not_read() {
     let mut odd = series(&[("__name__", "a")], &[]);
-    odd.exemplars.push(WireSample::default());
     odd.histograms.push(WireSample::default());
     let request = WriteRequest { timeseries: vec![odd], ..WriteRequest::default() };
     let found = read(&packed(&request), &DecodeLimits::default()).expect("decodes");
-    assert_eq!((found.exemplars, found.histograms, found.batch.rows.len()), (1, 1, 0));
+    assert_eq!((found.histograms, found.batch.rows.len()), (1, 0));
+}
+
+#[test]
+fn exemplars_come_with_or_without_samples() {
+    let label = |(name, value): &(&str, &str)| Label { name: (*name).into(), value: (*value).into() };
+    let exemplar = |labels: &[(&str, &str)], value, timestamp| WireExemplar {
+        labels: labels.iter().map(label).collect(),
+        value,
+        timestamp,
+    };
+    let with = |series: TimeSeries, exemplars| TimeSeries { exemplars, ..series };
+    let trace = [("trace_id", "t1"), ("empty", ""), ("span_id", "s")];
+    let request = WriteRequest {
+        timeseries: vec![
+            with(series(&[("__name__", "a")], &[(1.0, 1)]), vec![exemplar(&trace, 0.5, -7), exemplar(&[], 0.0, 0)]),
+            with(series(&[("__name__", "b")], &[]), vec![exemplar(&[("x", "1"), ("x", "2")], 1.0, 1)]),
+            with(series(&[("no", "name")], &[]), vec![exemplar(&[], 1.0, 1), exemplar(&[], 1.0, 1)]),
+            with(series(&[("__name__", "b")], &[]), vec![exemplar(&[], 2.0, 2)]),
+        ],
+        ..WriteRequest::default()
+    };
+    let body = packed(&request);
+    let found = read(&body, &DecodeLimits::default()).expect("decodes");
+    let shown = |r: &ExemplarRow| {
+        (r.series.to_string(), r.exemplar.labels.to_string(), r.exemplar.value, r.exemplar.timestamp.0)
+    };
+    let shown: Vec<_> = found.exemplars.iter().map(shown).collect();
+    let want = [("a", r#"{span_id="s", trace_id="t1"}"#, 0.5, -7), ("a", "{}", 0.0, 0), ("b", "{}", 2.0, 2)];
+    assert_eq!(shown, want.map(|(s, l, v, t)| (s.to_owned(), l.to_owned(), v, t)));
+    assert_eq!((found.invalid_exemplars, found.batch.rows.len()), (3, 1));
+    // Both count towards the limit.
+    let limit = |max_samples| DecodeLimits { max_samples, ..DecodeLimits::default() };
+    assert!(read(&body, &limit(7)).is_ok());
+    assert_eq!(read(&body, &limit(6)), Err(DecodeError::TooManySamples(6)));
 }
 
 #[test]
@@ -268,7 +313,7 @@ enum Piece {
     Sample(u64, i64),
     /// Value and timestamp the other way round, and each of them twice.
     OddSample(u64, i64),
-    Exemplar,
+    Exemplar(String, u64, i64),
     Unknown(u64),
 }
 
@@ -280,7 +325,7 @@ fn any_piece() -> impl Strategy<Value = Piece> {
         8 => (name, value).prop_map(|(name, value)| Piece::Label(name, value)),
         4 => (any::<u64>(), ms()).prop_map(|(bits, ms)| Piece::Sample(bits, ms)),
         1 => (any::<u64>(), ms()).prop_map(|(bits, ms)| Piece::OddSample(bits, ms)),
-        1 => Just(Piece::Exemplar),
+        1 => ("[a-z]{0,3}", any::<u64>(), ms()).prop_map(|(trace, bits, ms)| Piece::Exemplar(trace, bits, ms)),
         1 => any::<u64>().prop_map(Piece::Unknown),
     ]
 }
@@ -305,7 +350,11 @@ fn write_series(pieces: &[Piece], out: &mut Vec<u8>) {
                 encode_varint(sample.len() as u64, &mut inner);
                 inner.extend(sample);
             }
-            Piece::Exemplar => message::encode(wire::EXEMPLARS, &WireSample::default(), &mut inner),
+            Piece::Exemplar(trace, bits, ms) => {
+                let labels = vec![Label { name: "trace_id".into(), value: trace.clone() }];
+                let exemplar = WireExemplar { labels, value: f64::from_bits(*bits), timestamp: *ms };
+                message::encode(wire::EXEMPLARS, &exemplar, &mut inner);
+            }
             Piece::Unknown(number) => uint64::encode(20, number, &mut inner),
         }
     }
@@ -318,7 +367,6 @@ fn write_series(pieces: &[Piece], out: &mut Vec<u8>) {
 fn reference(request: &WriteRequest) -> Read {
     let mut out = Read::default();
     for series in &request.timeseries {
-        out.exemplars += series.exemplars.len();
         out.histograms += series.histograms.len();
         let pairs: Vec<_> = series.labels.iter().map(|l| (l.name.as_str(), l.value.as_str())).collect();
         let kept: Vec<_> = pairs.iter().copied().filter(|(_, value)| !value.is_empty()).collect();
@@ -330,6 +378,14 @@ fn reference(request: &WriteRequest) -> Read {
             match valid {
                 true => out.batch.push(Labels::from_pairs(&map), sample),
                 false => out.invalid.push(String::new()),
+            }
+        }
+        for exemplar in &series.exemplars {
+            let labels = Labels::from_pairs(exemplar.labels.iter().map(|l| (&l.name, &l.value)));
+            let exemplar = Exemplar { labels, value: exemplar.value, timestamp: TimestampMs(exemplar.timestamp) };
+            match valid {
+                true => out.exemplars.push(ExemplarRow { series: Labels::from_pairs(&map), exemplar }),
+                false => out.invalid_exemplars += 1,
             }
         }
     }
@@ -384,6 +440,21 @@ proptest! {
     }
 
     #[test]
+    fn exemplars_come_back(
+        rows in prop::collection::vec((0u8..3, "\\PC{0,9}", -1e9..1e9f64, any::<i64>()), 0..20), batch in any_batch(),
+    ) {
+        let rows: Vec<_> = rows.into_iter().map(|(series, trace, value, at)| ExemplarRow {
+            series: Labels::from_pairs([("__name__", format!("m{series}"))]),
+            exemplar: Exemplar { labels: Labels::from_pairs([("trace_id", trace)]), value, timestamp: TimestampMs(at) },
+        }).collect();
+        let body = Encoder::default().encode_with_exemplars(&batch.rows, &rows, &batch.metadata);
+        let found = read(&body, &DecodeLimits::default()).expect("decodes");
+        prop_assert_eq!(found, Read { batch, exemplars: rows.clone(), ..Read::default() });
+        let request = WriteRequest::decode(unpacked(&body).as_slice()).expect("decodes");
+        prop_assert_eq!(reference(&request).exemplars, rows);
+    }
+
+    #[test]
     fn the_specification_reads_what_is_written(batch in any_batch()) {
         let request = WriteRequest::decode(unpacked(&encode(&batch)).as_slice()).expect("decodes");
         prop_assert_eq!(reference(&request), Read { batch, ..Read::default() });
@@ -402,7 +473,10 @@ proptest! {
         let found = read_with(&compressed(&message), &limits, &mut scratch).expect("decodes");
         prop_assert_eq!(&found.batch, &want.batch);
         prop_assert_eq!(found.invalid.len(), want.invalid.len());
-        prop_assert_eq!((found.exemplars, found.histograms), (want.exemplars, want.histograms));
+        prop_assert_eq!(found.histograms, want.histograms);
+        prop_assert_eq!(found.invalid_exemplars, want.invalid_exemplars);
+        // Debug shows NaN and the sign of zero.
+        prop_assert_eq!(format!("{:?}", found.exemplars), format!("{:?}", want.exemplars));
 
         let (sink, decoder) = (Sink::default(), LabelDecoder::new(limits, Labels::empty()));
         let body = compressed(&message);

@@ -13,6 +13,9 @@ pub(crate) const HISTOGRAMS: u32 = 4;
 /// Label
 pub(crate) const NAME: u32 = 1;
 pub(crate) const VALUE: u32 = 2;
+/// Exemplar; its labels are those of a TimeSeries
+pub(crate) const EXEMPLAR_VALUE: u32 = 2;
+pub(crate) const EXEMPLAR_TIMESTAMP: u32 = 3;
 /// Sample
 pub(crate) const SAMPLE_VALUE: u32 = 1;
 pub(crate) const SAMPLE_TIMESTAMP: u32 = 2;
@@ -22,22 +25,10 @@ pub(crate) const FAMILY: u32 = 2;
 pub(crate) const HELP: u32 = 4;
 pub(crate) const UNIT: u32 = 5;
 
-/// MetricMetadata.MetricType, in the order of its numbers.
-const KINDS: [MetricKind; 8] = [
-    MetricKind::Unknown,
-    MetricKind::Counter,
-    MetricKind::Gauge,
-    MetricKind::Histogram,
-    MetricKind::GaugeHistogram,
-    MetricKind::Summary,
-    MetricKind::Info,
-    MetricKind::StateSet,
-];
-
 pub(crate) fn kind_to_wire(kind: MetricKind) -> u64 {
-    KINDS.iter().position(|k| *k == kind).unwrap_or(0) as u64
+    u64::from(kind.number())
 }
 
 pub(crate) fn kind_from_wire(number: u64) -> MetricKind {
-    usize::try_from(number).ok().and_then(|n| KINDS.get(n)).copied().unwrap_or_default()
+    usize::try_from(number).ok().and_then(|n| MetricKind::ALL.get(n)).copied().unwrap_or_default()
 }

@@ -53,19 +53,21 @@ impl<'e> Decoder<'e> {
         let limit = fields.u64("limit").and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
         let shared = fields.get("labels").map(|n| pairs(&n, "label", as_literal)).unwrap_or_default();
         let mut rules: Vec<Rule> = Vec::new();
-        for item in fields.items("rules") {
-            let Some(rule) = self.rule(&item, &shared) else { continue };
-            self.compare(&item, &rule, &rules);
+        for (index, item) in fields.items("rules").iter().enumerate() {
+            let place = format!("group {:?}, rule {}", name.as_deref().unwrap_or_default(), index + 1);
+            let Some(rule) = self.rule(item, &place, &shared) else { continue };
+            self.compare(item, &rule, &rules);
             rules.push(rule);
         }
         fields.finish();
         Some(Group { name: name?, file: self.file.clone(), interval, limit, query_offset, rules })
     }
 
-    fn rule(&mut self, node: &Node<'_>, shared: &[(String, Template)]) -> Option<Rule> {
+    /// `place` says which one it is, for what is wrong with its expression.
+    fn rule(&mut self, node: &Node<'_>, place: &str, shared: &[(String, Template)]) -> Option<Rule> {
         let fields = node.mapping()?;
         let (record, alert) = (fields.get("record"), fields.get("alert"));
-        let query = fields.required("expr").and_then(|n| self.expression(&n));
+        let is_alerting = alert.is_some();
         let named = match (record, alert) {
             (Some(_), Some(_)) => {
                 node.problem("only one of record and alert may be set; split it into two rules");
@@ -78,7 +80,8 @@ impl<'e> Decoder<'e> {
             (Some(record), None) => record_name(&record),
             (None, Some(alert)) => alert_name(&alert),
         };
-        let is_alerting = alert.is_some();
+        let place = named.as_ref().map_or_else(|| place.to_owned(), |name| format!("{place}, {name:?}"));
+        let query = fields.required("expr").and_then(|n| self.expression(&n, &place));
         let settings = if is_alerting { alert_settings(&fields) } else { refuse_alert_settings(&fields) };
         let reader = if is_alerting { as_template } else { as_literal };
         let own = fields.get("labels").map(|n| pairs(&n, "label", reader)).unwrap_or_default();
@@ -88,21 +91,22 @@ impl<'e> Decoder<'e> {
         Some(Rule { name, query: query?, labels: merged(shared, own, is_alerting), kind, line: node.line() })
     }
 
-    fn expression(&self, node: &Node<'_>) -> Option<Arc<Query>> {
+    fn expression(&self, node: &Node<'_>, place: &str) -> Option<Arc<Query>> {
         let text = node.text()?;
         if text.trim().is_empty() {
-            node.problem("expr is empty; write a PromQL expression");
+            node.problem(format!("{place}: expr is empty; write a PromQL expression"));
             return None;
         }
         let query = node.parse(|text| {
             self.engine.parse(text).map_err(|error| match error {
-                PromqlError::Unsupported { .. } => error.to_string(),
-                _ => format!("expr is not valid PromQL: {error}"),
+                PromqlError::Unsupported { .. } => format!("{place}: {error}"),
+                _ => format!("{place}: expr is not valid PromQL: {error}"),
             })
         })?;
         if matches!(query.value_type(), ValueType::String | ValueType::Matrix) {
             node.problem(format!(
-                "expr must be an instant vector or a scalar, not a {}; aggregate it over time, for example with rate()",
+                "{place}: expr must be an instant vector or a scalar, not a {}; aggregate it over time, for example with \
+                 rate()",
                 query.value_type().documented()
             ));
             return None;
@@ -110,13 +114,17 @@ impl<'e> Decoder<'e> {
         Some(query)
     }
 
-    /// The same rule twice is a problem; two recording rules for the same series only a warning, since their results
-    /// may be disjoint.
+    /// The same rule twice is a mistake that does no harm, and Prometheus takes it. Two recording rules for the same series
+    /// may have disjoint results.
     fn compare(&mut self, node: &Node<'_>, rule: &Rule, earlier: &[Rule]) {
         let Some(twin) = earlier.iter().find(|r| r.continues(rule)) else { return };
         let (name, line) = (&rule.name, twin.line);
         if twin.query.to_promql() == rule.query.to_promql() {
-            node.problem(format!("the rule {name:?} is the same as the one at line {line}; remove one of them"));
+            self.warnings.push(format!(
+                "{}:{}: the rule {name:?} is the same as the one at line {line}; remove one of them",
+                self.file,
+                node.line()
+            ));
         } else if rule.kind == RuleKind::Recording {
             self.warnings.push(format!(
                 "{}:{}: {name:?} is recorded with the same labels as at line {line}; if both yield a series, one is lost",

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use gotmpl::Value as TemplateValue;
 use model::{AppendError, Batch, Labels, LabelsBuilder, METRIC_NAME, Queryable, Row, Sample, TimestampMs, stale_nan};
-use promql::{Engine, Query, QueryLimits, Value, VectorSample};
+use promql::{Engine, Query, QueryLimits, QueryOrigin, Value, VectorSample};
 
 use crate::Template;
 use crate::alert::{ALERT_NAME, Observed, Sending, Timing};
@@ -34,6 +34,10 @@ impl RuleRun<'_> {
         QueryLimits {
             deadline: Some(self.deadline),
             cancelled: Some(self.context.cancelled.clone()),
+            origin: QueryOrigin::RuleGroup {
+                file: self.group.file.as_str().into(),
+                name: self.group.name.as_str().into(),
+            },
             ..QueryLimits::default()
         }
     }

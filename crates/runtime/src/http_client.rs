@@ -118,6 +118,42 @@ impl HttpClientConfig {
         fine
     }
 
+    /// The same settings with another authentication: for whoever has flags and no section.
+    #[must_use]
+    pub fn authenticated(self, authentication: Authentication) -> Self {
+        Self { authentication: Some(authentication), ..self }
+    }
+
+    /// The same settings, trusting nobody but whom the certificates in a file vouch for.
+    #[must_use]
+    pub fn trusting(self, ca_file: PathBuf) -> Self {
+        Self { ca_file: Some(ca_file), ..self }
+    }
+
+    /// The same settings, trusting whoever answers.
+    #[must_use]
+    pub fn trusting_anyone(self) -> Self {
+        Self { insecure_skip_verify: true, ..self }
+    }
+
+    /// The same settings with a certificate of our own and its key.
+    #[must_use]
+    pub fn identified(self, cert_file: PathBuf, key_file: PathBuf) -> Self {
+        Self { identity: Some((cert_file, key_file)), ..self }
+    }
+
+    /// The same settings with one more header.
+    ///
+    /// # Errors
+    /// When it is no header, with what to do.
+    pub fn with_header(mut self, name: &str, value: Secret) -> Result<Self, String> {
+        if HeaderName::try_from(name).is_err() || HeaderValue::try_from(value.expose()).is_err() {
+            return Err(format!("{name:?} with this value is not an HTTP header; use visible ASCII"));
+        }
+        self.headers.push((name.to_owned(), value));
+        Ok(self)
+    }
+
     /// Builds the client. Timeouts are for each request to set.
     ///
     /// # Errors

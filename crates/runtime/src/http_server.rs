@@ -1,10 +1,17 @@
 //! An HTTP/1.1 server that slow, many or rude clients cannot exhaust, and that drains on stop.
 
+use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::response::Response;
+use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -12,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::lenient::Lenient;
+use crate::patience::Patient;
 use crate::{Stop, Supervisor};
 
 /// An address nobody can listen on.
@@ -30,13 +38,20 @@ pub struct ServerLimits {
     pub max_connections: usize,
     /// How long a client may take to send a request's head.
     pub header_timeout: Duration,
+    /// How long a client may leave an answer untouched before the connection is cut.
+    pub write_timeout: Duration,
     /// How long running requests get when the server stops.
     pub drain: Duration,
 }
 
 impl Default for ServerLimits {
     fn default() -> Self {
-        Self { max_connections: 512, header_timeout: Duration::from_secs(30), drain: Duration::from_secs(5) }
+        Self {
+            max_connections: 512,
+            header_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(60),
+            drain: Duration::from_secs(5),
+        }
     }
 }
 
@@ -75,9 +90,10 @@ async fn accept_loop(listener: TcpListener, router: Router, limits: ServerLimits
             Some(_) = connections.join_next() => continue,
             () = stop.requested() => break,
         };
-        let Some((stream, permit)) = accepted else { continue };
-        let service = TowerToHyperService::new(router.clone());
-        let connection = builder.serve_connection(TokioIo::new(Lenient::new(stream)), service);
+        let Some((stream, peer, permit)) = accepted else { continue };
+        let service = FromPeer { peer, router: TowerToHyperService::new(router.clone()) };
+        let connection =
+            builder.serve_connection(TokioIo::new(Lenient::new(Patient::new(stream, limits.write_timeout))), service);
         let watched = graceful.watch(connection);
         connections.spawn(async move {
             let _permit = permit;
@@ -93,16 +109,33 @@ async fn accept_loop(listener: TcpListener, router: Router, limits: ServerLimits
     connections.shutdown().await;
 }
 
+/// Tells every request of a connection where it comes from, as axum's [`ConnectInfo`].
+struct FromPeer {
+    peer: SocketAddr,
+    router: TowerToHyperService<Router>,
+}
+
+impl Service<hyper::Request<Incoming>> for FromPeer {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = <TowerToHyperService<Router> as Service<hyper::Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(ConnectInfo(self.peer));
+        self.router.call(request)
+    }
+}
+
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
     // The semaphore is never closed.
     let permit = slots.clone().acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => {
+        Ok((stream, peer)) => {
             let _ = stream.set_nodelay(true);
-            Some((stream, permit))
+            Some((stream, peer, permit))
         }
         Err(error) => {
             // Out of file descriptors, mostly: accepting again at once would spin.
@@ -135,10 +168,10 @@ mod tests {
         let started = Arc::new(tokio::sync::Notify::new());
         let handler = {
             let started = started.clone();
-            move || async move {
+            move |peer: ConnectInfo<SocketAddr>| async move {
                 started.notify_one();
                 tokio::task::yield_now().await;
-                "done"
+                format!("done for {}", peer.0.ip())
             }
         };
         let router = Router::new().route("/", axum::routing::get(handler));
@@ -149,6 +182,6 @@ mod tests {
         supervisor.stop(Duration::from_secs(10)).await;
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.expect("reads to the end");
-        assert!(answer.ends_with("done"), "{answer}");
+        assert!(answer.ends_with("done for 127.0.0.1"), "{answer}");
     }
 }

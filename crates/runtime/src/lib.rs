@@ -14,6 +14,7 @@ mod lenient;
 mod logs;
 mod metrics;
 mod operations;
+mod patience;
 mod process;
 mod supervisor;
 
@@ -23,6 +24,6 @@ pub use http_client::{Authentication, HttpClient, HttpClientConfig, HttpClientEr
 pub use http_server::{BindError, ServerLimits, bind, serve};
 pub use logs::{LogFormat, LogLevel, init_logging};
 pub use metrics::{Metrics, MetricsError};
-pub use operations::{Lifecycle, Reload, operations_router};
-pub use process::run_until_stopped;
+pub use operations::{Lifecycle, Reload, method_not_allowed, operations_router, quit_router};
+pub use process::{hostname, run_until_stopped};
 pub use supervisor::{Stop, Supervisor};

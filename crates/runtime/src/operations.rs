@@ -36,6 +36,8 @@ struct Inner {
     reload_successful: prometheus::IntGauge,
     reload_seconds: prometheus::Gauge,
     reloading: tokio::sync::Mutex<()>,
+    quit_requested: AtomicBool,
+    quit: tokio::sync::Notify,
 }
 
 impl Lifecycle {
@@ -60,6 +62,8 @@ impl Lifecycle {
             reload_successful,
             reload_seconds,
             reloading: tokio::sync::Mutex::default(),
+            quit_requested: AtomicBool::new(false),
+            quit: tokio::sync::Notify::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -67,6 +71,21 @@ impl Lifecycle {
     /// Says whether requests can be served: true once everything runs, false when stopping begins.
     pub fn set_ready(&self, ready: bool) {
         self.inner.ready.store(ready, Ordering::Release);
+    }
+
+    /// Resolves when somebody has asked the process to end. One caller waits.
+    pub async fn quit_requested(&self) {
+        self.inner.quit.notified().await;
+    }
+
+    /// Asks the process to end; false when it was asked before.
+    fn quit(&self) -> bool {
+        let is_first = !self.inner.quit_requested.swap(true, Ordering::AcqRel);
+        if is_first {
+            // Kept for whoever waits later.
+            self.inner.quit.notify_one();
+        }
+        is_first
     }
 
     /// Reloads the configuration, one reload at a time. Once begun it goes on to its end even when the returned future
@@ -113,8 +132,34 @@ pub fn operations_router(lifecycle: Lifecycle) -> Router {
         .route("/metrics", get(metrics))
         .route("/-/healthy", get(healthy))
         .route("/-/ready", get(ready))
-        .route("/-/reload", post(reload).put(reload))
+        .route("/-/reload", post(reload).put(reload).get(post_or_put))
+        .method_not_allowed_fallback(method_not_allowed)
         .with_state(lifecycle)
+}
+
+/// What a path answers to a method that it does not have, in the words of Go's server.
+pub async fn method_not_allowed() -> Response {
+    let headers = [(header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    (StatusCode::METHOD_NOT_ALLOWED, headers, "Method Not Allowed\n").into_response()
+}
+
+async fn post_or_put() -> (StatusCode, &'static str) {
+    (StatusCode::METHOD_NOT_ALLOWED, "Only POST or PUT requests allowed")
+}
+
+/// `/-/quit` (POST and PUT), as in Prometheus: refused unless `enabled`.
+pub fn quit_router(lifecycle: Lifecycle, enabled: bool) -> Router {
+    let handler = if enabled { post(quit).put(quit) } else { post(quit_refused).put(quit_refused) };
+    let routes = Router::new().route("/-/quit", handler.get(post_or_put));
+    routes.method_not_allowed_fallback(method_not_allowed).with_state(lifecycle)
+}
+
+async fn quit(State(lifecycle): State<Lifecycle>) -> &'static str {
+    if lifecycle.quit() { "Requesting termination... Goodbye!" } else { "Termination already in progress." }
+}
+
+async fn quit_refused() -> (StatusCode, &'static str) {
+    (StatusCode::FORBIDDEN, "Lifecycle API is not enabled.")
 }
 
 async fn metrics(State(lifecycle): State<Lifecycle>) -> Response {
@@ -150,6 +195,7 @@ async fn reload(State(lifecycle): State<Lifecycle>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tower::ServiceExt;
 
     /// Two steps with a wait between them.
     #[derive(Clone, Default)]
@@ -168,6 +214,28 @@ mod tests {
                 Ok(())
             })
         }
+    }
+
+    async fn asked(router: &Router, method: &str) -> (u16, String) {
+        let request = axum::http::Request::builder().method(method).uri("/-/quit").body(axum::body::Body::empty());
+        let response = router.clone().oneshot(request.expect("is a request")).await.expect("cannot fail");
+        let status = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 10).await.expect("reads");
+        (status, String::from_utf8_lossy(&body).into_owned())
+    }
+
+    #[tokio::test]
+    async fn quitting_ends_the_wait_where_it_is_enabled() {
+        let (supervisor, metrics) = (Supervisor::new(), Metrics::new("test").expect("registers"));
+        let lifecycle = Lifecycle::new(&supervisor, &metrics, Box::new(Steps::default())).expect("registers");
+        let disabled = quit_router(lifecycle.clone(), false);
+        assert_eq!(asked(&disabled, "POST").await, (403, "Lifecycle API is not enabled.".to_owned()));
+        let enabled = quit_router(lifecycle.clone(), true);
+        assert_eq!(asked(&enabled, "GET").await, (405, "Only POST or PUT requests allowed".to_owned()));
+        assert_eq!(asked(&enabled, "PUT").await, (200, "Requesting termination... Goodbye!".to_owned()));
+        assert_eq!(asked(&enabled, "POST").await, (200, "Termination already in progress.".to_owned()));
+        let end = std::time::Duration::from_secs(10);
+        tokio::time::timeout(end, lifecycle.quit_requested()).await.expect("was asked");
     }
 
     #[tokio::test]

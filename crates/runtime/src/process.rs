@@ -4,7 +4,13 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Lifecycle;
 
-/// Waits until the process is asked to stop; reloads on SIGHUP meanwhile.
+/// The name of this machine.
+pub fn hostname() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "localhost".to_owned() } else { name.trim().to_owned() }
+}
+
+/// Waits until the process is asked to stop, by a signal or by `/-/quit`; reloads on SIGHUP meanwhile.
 ///
 /// # Errors
 /// When the handlers cannot be installed.
@@ -16,6 +22,7 @@ pub async fn run_until_stopped(lifecycle: &Lifecycle) -> std::io::Result<()> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            () = lifecycle.quit_requested() => break,
             _ = hangup.recv() => {
                 // A failed reload is already in the log and in the metrics.
                 let _ = lifecycle.reload().await;

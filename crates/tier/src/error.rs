@@ -29,6 +29,9 @@ pub enum BuildError {
     /// The alert routers.
     #[error("{0}")]
     Evaluate(#[from] evaluate::NotifierError),
+    /// The query log.
+    #[error("{0}")]
+    QueryLog(String),
     /// The store.
     #[error("cannot open the store: {0}")]
     Store(#[from] tsdb::OpenError),

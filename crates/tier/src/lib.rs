@@ -8,6 +8,7 @@
 mod app;
 mod error;
 mod options;
+mod queries;
 mod reload;
 mod running;
 mod settings;
@@ -17,6 +18,7 @@ mod store_metrics;
 
 pub use app::{App, Role};
 pub use error::BuildError;
+pub use http_api::{CorsOrigins, RemoteReadLimits};
 pub use options::Options;
 pub use receive::Stamp;
 pub use running::Tier;

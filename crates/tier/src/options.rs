@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http_api::CorsOrigins;
+use http_api::RemoteReadLimits;
+use promql::SyntaxOptions;
 use tsdb::StoreOptions;
 
 /// The command line of an edge, a cascade or a central.
@@ -18,6 +21,10 @@ pub struct Options {
     pub max_connections: usize,
     /// `--web.enable-admin-api`
     pub enable_admin: bool,
+    /// `--web.enable-lifecycle`
+    pub enable_lifecycle: bool,
+    /// `--web.cors.origin`
+    pub cors_origins: CorsOrigins,
     /// `--storage.path`: the folder of the store, which nobody else may use.
     pub storage_path: PathBuf,
     /// The other `--storage` flags.
@@ -28,8 +35,24 @@ pub struct Options {
     pub query_concurrency: usize,
     /// `--query.max-samples`
     pub query_max_samples: usize,
+    /// `--query.max-memory`, in bytes
+    pub query_max_memory: Option<u64>,
+    /// `--query.max-memory-total`, in bytes
+    pub query_max_memory_total: Option<u64>,
+    /// `--query.max-series`
+    pub query_max_series: Option<usize>,
+    /// `--query.max-points`
+    pub query_max_points: usize,
+    /// `--query.log-slower-than`
+    pub query_log_slower_than: Option<Duration>,
+    /// `--query.result-cache-bytes`; 0: no answers are kept
+    pub query_result_cache_bytes: u64,
     /// `--query.lookback-delta`
     pub query_lookback: Duration,
+    /// `--enable-feature`: which experimental parts of PromQL are on
+    pub query_syntax: SyntaxOptions,
+    /// The `--storage.remote.read` flags.
+    pub remote_read: RemoteReadLimits,
     /// The flags as `/api/v1/status/flags` shows them.
     pub flags: Vec<(String, String)>,
 }
@@ -43,12 +66,22 @@ impl Options {
             external_url: None,
             max_connections: 512,
             enable_admin: false,
+            enable_lifecycle: false,
+            cors_origins: CorsOrigins::default(),
             storage_path: storage_path.into(),
             store: StoreOptions::default(),
             query_timeout: Duration::from_secs(120),
             query_concurrency: 20,
             query_max_samples: 50_000_000,
+            query_max_memory: Some(1 << 30),
+            query_max_memory_total: None,
+            query_max_series: None,
+            query_max_points: 11_000,
+            query_log_slower_than: None,
+            query_result_cache_bytes: 64 << 20,
             query_lookback: Duration::from_secs(300),
+            query_syntax: SyntaxOptions::default(),
+            remote_read: RemoteReadLimits::default(),
             flags: Vec::new(),
         }
     }

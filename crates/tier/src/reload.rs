@@ -9,26 +9,28 @@ use evaluate::{Notifier, RuleManager};
 use forward::Forwarder;
 use model::Labels;
 use parking_lot::RwLock;
-use promql::Engine;
 use receive::Stamp;
 use rules::External;
 use runtime::Reload;
 use scrape::ScrapeManager;
+use tsdb::Store;
 
 use crate::Settings;
+use crate::queries::Queries;
 use crate::settings::StorageSettings;
 use crate::sources::InForce;
 
 /// The parts of a tier that a new configuration reaches.
 pub(crate) struct Reloader {
     pub(crate) config_file: Option<PathBuf>,
-    pub(crate) engine: Arc<Engine>,
+    pub(crate) queries: Queries,
     pub(crate) external_labels: Arc<RwLock<Labels>>,
     pub(crate) stamp: Option<Stamp>,
     pub(crate) forwarder: Option<Arc<Forwarder>>,
     pub(crate) rules: Option<(RuleManager, Notifier)>,
     pub(crate) external_url: String,
     pub(crate) scrape: Option<Arc<ScrapeManager>>,
+    pub(crate) store: Arc<Store>,
     /// What the file said of storage when the store was opened.
     pub(crate) storage: StorageSettings,
     pub(crate) in_force: Arc<RwLock<InForce>>,
@@ -40,6 +42,7 @@ impl Reload for Reloader {
             let result = self.apply().await;
             let mut in_force = self.in_force.write();
             in_force.reload_failed = result.is_err();
+            in_force.reloaded = Some(runtime::now());
             if let Ok(text) = &result {
                 in_force.text.clone_from(text);
                 in_force.loaded = runtime::now();
@@ -55,7 +58,7 @@ impl Reloader {
             tracing::info!("started without --config.file, so there is nothing to reload");
             return Ok(String::new());
         };
-        let (path, engine) = (path.clone(), self.engine.clone());
+        let (path, engine) = (path.clone(), self.queries.engine.clone());
         // Files are read and rules are planned: not for a thread that others wait for.
         let loading = tokio::task::spawn_blocking(move || Settings::load(&path, &engine));
         let loaded = loading.await.map_err(|_| "reading the configuration panicked; look into the log".to_owned())?;
@@ -63,9 +66,10 @@ impl Reloader {
         for warning in &settings.warnings {
             tracing::warn!(warning, "the configuration may not mean what it says");
         }
-        if settings.storage != self.storage {
+        if settings.storage.retention() != self.storage.retention() {
             tracing::warn!("storage.tsdb.retention has changed, which takes effect when the process is started again");
         }
+        self.queries.log_to(settings.global.query_log_file.as_deref())?;
         let labels = settings.global.external_labels;
         // From here on nothing is expected to fail: clients were built once already while their sections were decoded.
         if let Some(forwarder) = &self.forwarder {
@@ -84,6 +88,7 @@ impl Reloader {
         if let Some(stamp) = &self.stamp {
             stamp.set(labels.clone());
         }
+        self.store.set_max_exemplars(settings.storage.max_exemplars());
         *self.external_labels.write() = labels;
         Ok(settings.text)
     }

@@ -7,29 +7,28 @@ use std::time::Duration;
 use axum::Router;
 use evaluate::{Notifier, RuleManager, RuleManagerOptions};
 use forward::{Forwarder, Ingest};
-use http_api::{ApiOptions, CorsOrigins, HttpMetrics, Nothing, TargetsSource};
+use http_api::{ApiOptions, HttpMetrics, Nothing, RemoteReadOptions, TargetsSource};
 use model::{Append, Labels, Queryable};
 use parking_lot::RwLock;
-use promql::{Engine, EngineOptions};
 use receive::{ReceiverOptions, Stamp};
 use remote_write::DecodeLimits;
 use rules::External;
-use runtime::{CpuPool, Lifecycle, Metrics, ServerLimits, Supervisor, bind, operations_router, serve};
+use runtime::{
+    CpuPool, Lifecycle, Metrics, ServerLimits, Supervisor, bind, hostname, operations_router, quit_router, serve,
+};
 use scrape::{ScrapeManager, ScrapeOptions};
 use tokio::net::TcpListener;
 use tsdb::{Store, StoreOptions};
 
+use crate::queries::Queries;
 use crate::reload::Reloader;
 use crate::sources::{EvaluatedRules, InForce, OperatedStore, ProcessStatus, ScrapedTargets};
 use crate::{BuildError, Options, Settings, store};
 
 /// Requests that may wait while others are decoded; more hear 429.
 const MAX_WAITING_WRITES: usize = 64;
-/// Queries that may wait for a slot; more hear 503.
-const MAX_WAITING_QUERIES: usize = 200;
-
-/// Rule groups that may wait for a slot; far more than a process has.
-const MAX_WAITING_GROUPS: usize = 1 << 20;
+/// Pieces of answers to remote reads that may wait; each reader waits for one.
+const MAX_WAITING_READS: usize = 1 << 20;
 
 /// A tier whose configuration is valid and whose address is bound, and whatever of it was started since.
 pub struct Tier {
@@ -41,10 +40,11 @@ pub struct Tier {
     address: SocketAddr,
     supervisor: Supervisor,
     metrics: Metrics,
-    engine: Arc<Engine>,
+    queries: Queries,
     store: Arc<Store>,
     external_labels: Arc<RwLock<Labels>>,
     stamp: Option<Stamp>,
+    receives_writes: bool,
     forwarder: Option<Arc<Forwarder>>,
     rules: Option<(RuleManager, Notifier)>,
     scrape: Option<Arc<ScrapeManager>>,
@@ -58,11 +58,9 @@ impl Tier {
     /// # Errors
     /// Whatever is wrong with the configuration (all of it), the address or the external URL.
     pub async fn build(role: &'static str, options: Options) -> Result<Self, BuildError> {
-        let engine = Arc::new(Engine::new(EngineOptions {
-            lookback: options.query_lookback,
-            max_samples: options.query_max_samples,
-            ..EngineOptions::default()
-        }));
+        let (supervisor, metrics) = (Supervisor::new(), Metrics::new(role)?);
+        let queries = Queries::new(&options, &metrics)?;
+        let engine = queries.engine.clone();
         let settings = match &options.config_file {
             Some(path) => Settings::load(path, &engine)?,
             None => Settings::default(),
@@ -70,10 +68,11 @@ impl Tier {
         let listener = bind(&options.listen_address).await?;
         let address = listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
         let external_url = external_url(options.external_url.as_deref(), address)?;
-        let (supervisor, metrics) = (Supervisor::new(), Metrics::new(role)?);
         let mut options = options;
         settings.storage.apply(&mut options.store);
         let store = store::open(&options.storage_path, options.store.clone(), &supervisor, &metrics).await?;
+        // The folder is ours only now.
+        queries.begin(&options.storage_path, settings.global.query_log_file.as_deref())?;
         for warning in &settings.warnings {
             tracing::warn!(warning, "the configuration may not mean what it says");
         }
@@ -87,9 +86,10 @@ impl Tier {
             address,
             supervisor,
             metrics,
-            engine,
+            queries,
             store,
             stamp: None,
+            receives_writes: false,
             forwarder: None,
             rules: None,
             scrape: None,
@@ -133,12 +133,12 @@ impl Tier {
         let alerting = std::mem::take(&mut self.settings.alerting);
         let notifier = Notifier::start(&self.supervisor, &self.metrics, self.external_labels(), alerting)?;
         let options = RuleManagerOptions {
-            engine: self.engine.clone(),
+            engine: self.queries.engine.clone(),
             storage: self.queryable(),
             sink,
             notifier: Some(notifier.clone()),
             external: self.external(),
-            pool: CpuPool::new(cores(), MAX_WAITING_GROUPS),
+            gate: self.queries.gate.clone(),
         };
         let groups = std::mem::take(&mut self.settings.groups);
         let manager = RuleManager::start(&self.supervisor, &self.metrics, options, groups)?;
@@ -177,6 +177,7 @@ impl Tier {
         };
         self.routes = std::mem::take(&mut self.routes).merge(receive::router(options, &self.metrics)?);
         self.stamp = stamp;
+        self.receives_writes = true;
         Ok(())
     }
 
@@ -189,22 +190,27 @@ impl Tier {
             text: std::mem::take(&mut self.settings.text),
             loaded: runtime::now(),
             reload_failed: false,
+            reloaded: None,
         }));
         let reloader = Reloader {
             config_file: self.options.config_file.clone(),
-            engine: self.engine.clone(),
+            queries: self.queries.clone(),
             external_labels: self.external_labels.clone(),
             stamp: self.stamp.clone(),
             forwarder: self.forwarder.clone(),
             rules: self.rules.clone(),
             external_url: self.external_url.clone(),
             scrape: self.scrape.clone(),
+            store: self.store.clone(),
             storage: self.settings.storage,
             in_force: in_force.clone(),
         };
         let lifecycle = Lifecycle::new(&self.supervisor, &self.metrics, Box::new(reloader))?;
         let api = self.api(in_force)?;
-        let routes = std::mem::take(&mut self.routes).merge(api).merge(operations_router(lifecycle.clone()));
+        let operations = operations_router(lifecycle.clone());
+        let quit = quit_router(lifecycle.clone(), self.options.enable_lifecycle);
+        let routes =
+            std::mem::take(&mut self.routes).merge(api).merge(self.remote_read()?).merge(operations).merge(quit);
         let observed = HttpMetrics::new(&self.metrics)?.observe(routes);
         if let Some(listener) = self.listener.take() {
             let limits = ServerLimits { max_connections: self.options.max_connections, ..ServerLimits::default() };
@@ -228,15 +234,19 @@ impl Tier {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             revision: String::new(),
             started: runtime::now(),
-            engine: self.engine.clone(),
+            engine: self.queries.engine.clone(),
             storage: self.queryable(),
+            exemplars: self.store.clone(),
             store: Arc::new(OperatedStore(self.store.clone())),
             enable_admin: self.options.enable_admin,
-            pool: CpuPool::new(self.options.query_concurrency, MAX_WAITING_QUERIES),
+            enable_lifecycle: self.options.enable_lifecycle,
+            receives_writes: self.receives_writes,
+            gate: self.queries.gate.clone(),
             metrics: self.metrics.clone(),
             external_labels: Arc::new(move || labels.read().clone()),
             query_timeout: self.options.query_timeout,
-            cors_origins: CorsOrigins::default(),
+            result_cache_bytes: self.options.query_result_cache_bytes,
+            cors_origins: self.options.cors_origins.clone(),
             status: Arc::new(ProcessStatus {
                 store: self.store.clone(),
                 retention: retention(&self.options.store),
@@ -251,6 +261,17 @@ impl Tier {
                 None => nothing,
             },
         })?)
+    }
+
+    fn remote_read(&self) -> Result<Router, BuildError> {
+        let labels = self.external_labels.clone();
+        let options = RemoteReadOptions {
+            storage: self.queryable(),
+            external_labels: Arc::new(move || labels.read().clone()),
+            limits: self.options.remote_read,
+            pool: CpuPool::new(cores(), MAX_WAITING_READS),
+        };
+        Ok(http_api::remote_read_router(options, &self.metrics)?)
     }
 
     fn external(&self) -> External {
@@ -314,11 +335,6 @@ fn host(url: &str) -> Option<String> {
         authority.split(':').next()?
     };
     (!host.is_empty()).then(|| host.to_owned())
-}
-
-fn hostname() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    if name.trim().is_empty() { "localhost".to_owned() } else { name.trim().to_owned() }
 }
 
 #[cfg(test)]

@@ -92,6 +92,8 @@ pub struct StorageSettings {
     pub retention: Option<Duration>,
     /// `storage.tsdb.retention.size`
     pub retention_bytes: Option<u64>,
+    /// `storage.exemplars.max_exemplars`
+    pub max_exemplars: Option<usize>,
 }
 
 impl StorageSettings {
@@ -108,8 +110,11 @@ impl StorageSettings {
                 }
                 tsdb.finish();
             }
-            // Exemplars are not kept.
-            storage.get("exemplars");
+            if let Some(exemplars) = storage.get("exemplars").and_then(|n| n.mapping()) {
+                let max = exemplars.u64("max_exemplars");
+                out.max_exemplars = max.map(|max| usize::try_from(max).unwrap_or(usize::MAX));
+                exemplars.finish();
+            }
             storage.finish();
         }
         out
@@ -119,6 +124,17 @@ impl StorageSettings {
     pub(crate) fn apply(&self, options: &mut StoreOptions) {
         options.retention = self.retention.unwrap_or(options.retention);
         options.retention_bytes = self.retention_bytes.or(options.retention_bytes);
+        options.max_exemplars = self.max_exemplars();
+    }
+
+    /// What a store is told when it is opened only.
+    pub(crate) fn retention(&self) -> (Option<Duration>, Option<u64>) {
+        (self.retention, self.retention_bytes)
+    }
+
+    /// How many exemplars are kept. No flag says it.
+    pub(crate) fn max_exemplars(&self) -> usize {
+        self.max_exemplars.unwrap_or(StoreOptions::default().max_exemplars)
     }
 }
 
@@ -151,7 +167,7 @@ global: {scrape_interval: 15s, evaluation_interval: 15s, rule_query_offset: 10s,
 alerting: {alertmanagers: [{static_configs: [{targets: ['localhost:9093']}]}]}
 rule_files: []
 scrape_configs: [{job_name: prometheus, static_configs: [{targets: ['localhost:9090'], labels: {app: p}}]}]
-storage: {tsdb: {out_of_order_time_window: 30m, retention: {time: 30d, size: 10GB}}, exemplars: {max_exemplars: 100000}}
+storage: {tsdb: {out_of_order_time_window: 30m, retention: {time: 30d, size: 10GB}}, exemplars: {max_exemplars: 5}}
 runtime: {gogc: 75}
 remote_write:
 - {url: 'http://localhost:9091/api/v1/write', send_exemplars: true, queue_config: {capacity: 10000, max_shards: 50}}
@@ -162,8 +178,10 @@ remote_write:
         settings.storage.apply(&mut options);
         let want = (Duration::from_secs(30 * 24 * 3600), Some(10 << 30));
         assert_eq!((options.retention, options.retention_bytes), want, "the file wins over the flags");
+        assert_eq!(options.max_exemplars, 5);
         StorageSettings::default().apply(&mut options);
         assert_eq!((options.retention, options.retention_bytes), want, "where it says something");
+        assert_eq!(options.max_exemplars, 100_000);
     }
 
     #[test]
@@ -172,6 +190,7 @@ remote_write:
             ("remote_read: [{url: 'http://localhost/'}]", "remote_read is not supported yet"),
             ("storage: {tsdb: {retention: {time: 0s}}}", "must be longer than 0"),
             ("storage: {tsdb: {retention: {tim: 1d}}}", "did you mean \"time\""),
+            ("storage: {exemplars: {max_exemplar: 1}}", "did you mean \"max_exemplars\""),
             ("storage: {tsdb: {out_of_order_tim_window: 1m}}", "did you mean \"out_of_order_time_window\""),
         ] {
             let found = decoded(text).expect_err(text);

@@ -70,6 +70,7 @@ pub(crate) struct InForce {
     pub(crate) text: String,
     pub(crate) loaded: TimestampMs,
     pub(crate) reload_failed: bool,
+    pub(crate) reloaded: Option<TimestampMs>,
 }
 
 /// The process and its store.
@@ -93,6 +94,7 @@ impl StatusSource for ProcessStatus {
         let in_force = self.in_force.read();
         RuntimeStatus {
             reload_succeeded: !in_force.reload_failed,
+            reloaded: in_force.reloaded,
             config_loaded: Some(in_force.loaded),
             retention: self.retention.clone(),
             corruptions: self.store.statistics().corruptions,

@@ -1,6 +1,6 @@
 //! What an operator asks for: deleting, clearing away what was deleted, and a copy of everything.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -61,6 +61,7 @@ impl Store {
         let any_of = if any_of.is_empty() { &everything } else { any_of };
         self.administrate(|upkeep| {
             self.seal_everything(upkeep)?;
+            let _changing = self.journal.change_anything();
             let catalogue = self.catalogue();
             for block in catalogue.all().filter(|block| crate::catalogue::overlaps(block.meta(), range)) {
                 let mut deletions = Vec::new();
@@ -101,7 +102,8 @@ impl Store {
     /// Copies everything that is stored now into a folder that is no store yet; what is there can be opened as one.
     ///
     /// # Errors
-    /// When the folder holds a store, or the disk does not take the copy.
+    /// When the folder holds a store, or the disk does not take the copy: nothing of it is left then, as far as the disk
+    /// goes.
     pub fn snapshot(&self, into: &Path) -> Result<(), StoreError> {
         let layout = Layout::new(into);
         self.administrate(|upkeep| {
@@ -111,23 +113,37 @@ impl Store {
             }
             self.seal_everything(upkeep)?;
             self.families.save(&*self.disk, &self.layout.families)?;
-            let blocks: Vec<Block> = self.catalogue().all().cloned().collect();
-            self.disk.create_folder(&layout.blocks)?;
-            let files = blocks.iter().flat_map(|block| [block.path().to_owned(), block.tombstones_path()]);
-            let copies = files.map(|from| {
-                let to = layout.blocks.join(from.file_name().unwrap_or_default());
-                (from, to)
-            });
-            for (from, to) in copies.chain([(self.layout.families.clone(), layout.families.clone())]) {
-                match self.disk.read(&from) {
-                    Ok(bytes) => write_whole(&*self.disk, &to, &bytes)?,
-                    // Few blocks have tombstones.
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                    Err(error) => return Err(error.into()),
-                }
+            let mut copied = Vec::new();
+            let outcome = self.copy_to(&layout, &mut copied);
+            if outcome.is_err() {
+                // Its room may be what is missing.
+                copied.iter().for_each(|path| drop(self.disk.remove(path)));
             }
-            // Last: without it the copy is not whole.
-            Ok(layout.write_version(&*self.disk, (self.clock)().0)?)
+            outcome
         })
+    }
+
+    /// Copies everything that is in blocks, and lists the files that it made.
+    fn copy_to(&self, layout: &Layout, copied: &mut Vec<PathBuf>) -> Result<(), StoreError> {
+        let blocks: Vec<Block> = self.catalogue().all().cloned().collect();
+        self.disk.create_folder(&layout.blocks)?;
+        let files = blocks.iter().flat_map(|block| [block.path().to_owned(), block.tombstones_path()]);
+        let copies = files.map(|from| {
+            let to = layout.blocks.join(from.file_name().unwrap_or_default());
+            (from, to)
+        });
+        for (from, to) in copies.chain([(self.layout.families.clone(), layout.families.clone())]) {
+            match self.disk.read(&from) {
+                Ok(bytes) => {
+                    write_whole(&*self.disk, &to, &bytes)?;
+                    copied.push(to);
+                }
+                // Few blocks have tombstones.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // Last: without it the copy is not whole.
+        Ok(layout.write_version(&*self.disk, (self.clock)().0)?)
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use head::{Accepted, Bounds, Head, SeriesRef};
 use model::{
-    Append, AppendError, AppendReport, Batch, Commit, Durable, EncodedBatch, Labels, MetricMetadata, TimestampMs,
+    Append, AppendError, AppendReport, Batch, Commit, Durable, EncodedBatch, ExemplarReport, ExemplarRow, HistogramRow,
+    Labels, MetricMetadata, TimestampMs, Value,
 };
 
 use crate::Store;
@@ -25,13 +26,21 @@ const SPARE_BUFFER_SAMPLES: usize = 1 << 16;
 
 impl Append for Store {
     fn append(&self, batch: &Batch) -> Result<AppendReport, AppendError> {
-        let oldest = || batch.rows.iter().map(|row| row.sample.timestamp.0).min();
-        self.append_with(oldest, &batch.metadata, |head, bounds, accepted| head.append_batch(batch, bounds, accepted))
+        let times = batch.rows.iter().map(|row| row.sample.timestamp.0);
+        self.append_with(times, &batch.metadata, |head, bounds, accepted| head.append_batch(batch, bounds, accepted))
     }
 
     fn append_encoded(&self, batch: &EncodedBatch<'_>) -> Result<AppendReport, AppendError> {
-        let oldest = || batch.rows.iter().map(|row| row.sample.timestamp.0).min();
-        self.append_with(oldest, batch.metadata, |head, bounds, accepted| head.append(batch, bounds, accepted))
+        let times = batch.rows.iter().map(|row| row.sample.timestamp.0);
+        self.append_with(times, batch.metadata, |head, bounds, accepted| head.append(batch, bounds, accepted))
+    }
+
+    fn append_histograms(&self, rows: &[HistogramRow]) -> Result<AppendReport, AppendError> {
+        self.take_histograms(rows)
+    }
+
+    fn append_exemplars(&self, rows: &[ExemplarRow]) -> Result<ExemplarReport, AppendError> {
+        self.take_exemplars(rows)
     }
 
     fn when_durable(&self, commit: Commit, done: Durable) {
@@ -45,10 +54,22 @@ impl Append for Store {
 impl Store {
     fn append_with(
         &self,
-        oldest: impl FnOnce() -> Option<i64>,
+        times: impl Iterator<Item = i64> + Clone,
         metadata: &[MetricMetadata],
         apply: impl FnOnce(&Head, &Bounds<'_>, &mut Accepted) -> AppendReport,
     ) -> Result<AppendReport, AppendError> {
+        let wal = self.ready_for(|| times.clone().min())?;
+        let mut accepted = self.accepted.lock().pop().unwrap_or_default();
+        let outcome = self.append_in_epoch(wal, times, metadata, &mut accepted, apply);
+        self.keep(accepted);
+        self.answer(wal, outcome?)
+    }
+
+    /// Waits until samples from a time on can be taken.
+    ///
+    /// # Errors
+    /// When they cannot.
+    pub(crate) fn ready_for(&self, oldest: impl FnOnce() -> Option<i64>) -> Result<&Wal, AppendError> {
         let Some(wal) = &self.wal else {
             return Err(AppendError::Unwritable("the store was opened for reading only".to_owned()));
         };
@@ -61,10 +82,14 @@ impl Store {
                 "the log of the last run is still being replayed, and it may have these samples".to_owned(),
             ));
         }
-        let mut accepted = self.accepted.lock().pop().unwrap_or_default();
-        let outcome = self.append_in_epoch(wal, metadata, &mut accepted, apply);
-        self.keep(accepted);
-        let mut report = outcome?;
+        Ok(wal)
+    }
+
+    /// What the sender is told, once it may be.
+    ///
+    /// # Errors
+    /// When what is in memory already could not be written to the log.
+    pub(crate) fn answer(&self, wal: &Wal, mut report: AppendReport) -> Result<AppendReport, AppendError> {
         if report.duplicates > 0 {
             // The first of the two may be in memory while its record is still being written. Whoever has the epoch for
             // writing knows that every append before has written its record, or failed to.
@@ -78,6 +103,7 @@ impl Store {
     fn append_in_epoch(
         &self,
         wal: &Wal,
+        times: impl Iterator<Item = i64>,
         metadata: &[MetricMetadata],
         accepted: &mut Accepted,
         apply: impl FnOnce(&Head, &Bounds<'_>, &mut Accepted) -> AppendReport,
@@ -91,13 +117,10 @@ impl Store {
         let sealed = |labels: &Labels, timestamp: TimestampMs| {
             self.sealed_value(held.get_or_init(|| self.sealed()), labels, timestamp.0)
         };
-        let bounds = Bounds {
-            oldest_ms: self.cutoff().max(0),
-            newest_ms: ((self.clock)() + MAX_AHEAD_MS).0,
-            sealed_until_ms: self.sealed_until.load(Ordering::Acquire),
-            sealed: &sealed,
-        };
+        let bounds = self.bounds(&sealed);
+        let writing = self.journal.write(times);
         let report = apply(&self.head, &bounds, accepted);
+        drop(writing);
         if let Some(newest) = accepted.timestamps.iter().max() {
             self.saw(*newest);
         }
@@ -106,6 +129,16 @@ impl Store {
         self.log(wal, *generation, metadata, accepted)?;
         self.head.mark_defined(&accepted.undefined);
         Ok(report)
+    }
+
+    /// What may be stored now.
+    pub(crate) fn bounds<'a>(&self, sealed: &'a dyn Fn(&Labels, TimestampMs) -> Option<Value>) -> Bounds<'a> {
+        Bounds {
+            oldest_ms: self.cutoff().max(0),
+            newest_ms: ((self.clock)() + MAX_AHEAD_MS).0,
+            sealed_until_ms: self.sealed_until.load(Ordering::Acquire),
+            sealed,
+        }
     }
 
     /// Writes what was accepted, with what is needed to understand it.
@@ -139,7 +172,7 @@ impl Store {
     }
 
     /// The labels of series that the log does not define yet. Of very many the first are written on their own.
-    fn define(
+    pub(crate) fn define(
         &self,
         wal: &Wal,
         generation: u64,

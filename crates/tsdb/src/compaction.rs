@@ -2,7 +2,7 @@
 //! the new block, not with samples.
 
 use block::{Block, BlockError, LabelScratch, Reader};
-use model::{Column, Labels, SampleBuffer, TimeRange};
+use model::{Column, HistogramBuffer, Labels, SampleBuffer, TimeRange};
 
 use crate::merge::join;
 use crate::plan::{self, Part};
@@ -38,18 +38,18 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Calls `each` with every series of some blocks in label order and its samples within `range`, each once. Of rollups, the
-/// last values are read.
+/// Calls `each` with every series of some blocks in label order and its samples and native histograms within `range`, each
+/// once. Of rollups, the last values are read.
 ///
 /// # Errors
 /// When a block cannot be read, or what `each` says.
 pub(crate) fn each_series(
     blocks: &[Block],
     range: TimeRange,
-    mut each: impl FnMut(&Labels, &SampleBuffer) -> Result<(), StoreError>,
+    mut each: impl FnMut(&Labels, &SampleBuffer, &HistogramBuffer) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let mut cursors = blocks.iter().map(Cursor::new).collect::<Result<Vec<_>, _>>()?;
-    let mut samples = SampleBuffer::default();
+    let (mut samples, mut histograms) = (SampleBuffer::default(), HistogramBuffer::default());
     loop {
         cursors.retain(|cursor| !cursor.is_over());
         let Some(first) = cursors.iter().min_by(|a, b| a.labels.compare(&b.labels)) else { return Ok(()) };
@@ -58,14 +58,17 @@ pub(crate) fn each_series(
             None => first.block.labels(first.next)?,
         };
         samples.clear();
+        histograms.clear();
         for cursor in cursors.iter_mut().filter(|cursor| cursor.labels.compare_labels(&labels).is_eq()) {
             let joint = samples.len();
             cursor.reader.read(cursor.next, range, Column::Last, &mut samples)?;
             join(&mut samples, 0, joint);
+            cursor.reader.read_histograms(cursor.next, range, &mut histograms)?;
             cursor.next += 1;
             cursor.show()?;
         }
-        each(&labels, &samples)?;
+        histograms.settle(0);
+        each(&labels, &samples, &histograms)?;
     }
 }
 
@@ -98,14 +101,15 @@ impl Store {
         let mut presence = PresenceBuilder::new(old.iter().map(|block| block.meta().min_time).min().unwrap_or(0));
         let mut series = 0usize;
         let mut written = false;
-        each_series(old, TimeRange::ALL, |labels, samples| {
+        each_series(old, TimeRange::ALL, |labels, samples, histograms| {
             series += 1;
             if series.is_multiple_of(SERIES_PER_TURN) {
                 self.pause(upkeep)?;
             }
-            written |= !samples.is_empty();
+            written |= !samples.is_empty() || !histograms.is_empty();
             presence.add(labels, &samples.timestamps);
-            Ok(writer.add(labels, samples)?)
+            presence.add(labels, &histograms.timestamps);
+            Ok(writer.add_with_histograms(labels, samples, histograms)?)
         })?;
         let mut fresh = Vec::new();
         if written {
@@ -125,7 +129,7 @@ impl Store {
         outcome: Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let Err(StoreError::Block(error @ BlockError::Corrupt { path, .. })) = &outcome else { return outcome };
-        self.name_damage(error);
+        self.damages.name(error);
         let damaged = old.iter().filter(|block| block.path() == path).map(|block| block.meta().id.clone());
         upkeep.damaged.extend(damaged);
         Ok(())

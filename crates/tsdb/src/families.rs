@@ -97,17 +97,8 @@ impl Families {
             Err(error) => return Err(error),
         };
         let file: File = serde_json::from_slice(&bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
-        let kinds = [
-            MetricKind::Counter,
-            MetricKind::Gauge,
-            MetricKind::Histogram,
-            MetricKind::GaugeHistogram,
-            MetricKind::Summary,
-            MetricKind::Info,
-            MetricKind::StateSet,
-        ];
         for entry in file.families {
-            let kind = kinds.into_iter().find(|k| k.as_str() == entry.kind).unwrap_or_default();
+            let kind = MetricKind::ALL.into_iter().find(|k| k.as_str() == entry.kind).unwrap_or_default();
             let entry = MetricMetadata { kind, family: entry.family, help: entry.help, unit: entry.unit };
             self.hear(Heard::Filed, &entry);
         }

@@ -21,6 +21,7 @@ pub(crate) struct Layout {
     pub(crate) wal: PathBuf,
     pub(crate) quarantine: PathBuf,
     pub(crate) families: PathBuf,
+    pub(crate) exemplars: PathBuf,
 }
 
 /// The content of `store.json`.
@@ -39,6 +40,7 @@ impl Layout {
             wal: root.join("wal"),
             quarantine: root.join("quarantine"),
             families: root.join("families.json"),
+            exemplars: root.join("exemplars"),
         }
     }
 
@@ -92,7 +94,7 @@ impl Layout {
     /// What the operating system says.
     pub(crate) fn holds_a_store(&self, disk: &dyn Disk) -> io::Result<bool> {
         match disk.list(&self.blocks) {
-            Ok(_) => Ok(true),
+            Ok(files) => Ok(!files.is_empty()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }

@@ -20,9 +20,13 @@ mod admin;
 mod append;
 mod catalogue;
 mod compaction;
+mod damages;
 mod durability;
 mod error;
+mod exemplars;
 mod families;
+mod histograms;
+mod journal;
 mod layers;
 mod layout;
 mod merge;
@@ -49,5 +53,7 @@ pub use error::{OpenError, StoreError};
 pub use head::HeadOptions;
 pub use options::{Clock, Rollup, StoreOptions, WalSync};
 pub use record::{RecordError, check_wal_record};
-pub use statistics::{Cardinality, RecoveryStatistics, StoreStatistics, WalStatistics, WorkStatistics};
+pub use statistics::{
+    Cardinality, ExemplarStatistics, RecoveryStatistics, StoreStatistics, SyncStatistics, WalStatistics, WorkStatistics,
+};
 pub use store::Store;

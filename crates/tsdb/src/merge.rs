@@ -1,9 +1,9 @@
 //! One series from many places: lists in label order become one list, and what several hold is read as one.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::vec::IntoIter;
 
-use model::{Labels, SampleBuffer, SelectError, StoredSeries, TimeRange, TimestampMs};
+use model::{HistogramBuffer, Labels, SampleBuffer, SelectError, StoredSeries, TimeRange, TimestampMs};
 
 /// A series that several places hold a part of, the older parts first.
 struct Merged {
@@ -14,6 +14,10 @@ impl StoredSeries for Merged {
     fn labels(&self) -> &Labels {
         // There are always two parts or more, and they have equal labels.
         self.parts[0].labels()
+    }
+
+    fn each_label(&self, each: &mut dyn FnMut(&str, &str)) {
+        self.parts[0].each_label(each);
     }
 
     fn read(&self, range: TimeRange, into: &mut SampleBuffer) -> Result<(), SelectError> {
@@ -44,6 +48,13 @@ impl StoredSeries for Merged {
                 range.start = TimestampMs(timestamp) + 1;
             }
         }
+        Ok(())
+    }
+
+    fn read_histograms(&self, range: TimeRange, into: &mut HistogramBuffer) -> Result<(), SelectError> {
+        let start = into.len();
+        self.parts.iter().try_for_each(|part| part.read_histograms(range, into))?;
+        into.settle(start);
         Ok(())
     }
 }
@@ -87,66 +98,61 @@ pub(crate) fn join(buffer: &mut SampleBuffer, start: usize, joint: usize) {
     buffer.values.extend_from_slice(&second.values[b..]);
 }
 
-/// The next series of one list. The heap gives the smallest labels first, and among equals the older list.
-struct Next {
-    labels: Labels,
-    list: usize,
-    series: Box<dyn StoredSeries>,
+/// A list under way.
+struct Cursor {
+    rest: IntoIter<Box<dyn StoredSeries>>,
+    next: Option<Box<dyn StoredSeries>>,
+    /// Compares with those of other lists as the labels of `next` do.
+    key: Vec<u8>,
 }
 
-impl Ord for Next {
-    fn cmp(&self, other: &Self) -> Ordering {
-        other.labels.cmp(&self.labels).then(other.list.cmp(&self.list))
+impl Cursor {
+    fn new(list: Vec<Box<dyn StoredSeries>>) -> Self {
+        let mut cursor = Self { rest: list.into_iter(), next: None, key: Vec::new() };
+        cursor.advance();
+        cursor
+    }
+
+    /// Gives the next series away and looks at the one behind it.
+    fn advance(&mut self) -> Option<Box<dyn StoredSeries>> {
+        let given = std::mem::replace(&mut self.next, self.rest.next());
+        self.key.clear();
+        if let Some(series) = &self.next {
+            series.each_label(&mut |name, value| {
+                push_ordered(&mut self.key, name);
+                push_ordered(&mut self.key, value);
+            });
+        }
+        given
     }
 }
 
-impl PartialOrd for Next {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
+/// Adds a text so that bytes compare as lists of texts do: no byte of UTF-8 is 255, so each can be one more, and zero ends it.
+fn push_ordered(key: &mut Vec<u8>, text: &str) {
+    key.extend(text.bytes().map(|byte| byte.wrapping_add(1)));
+    key.push(0);
 }
 
-impl PartialEq for Next {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Next {}
-
-/// Merges lists that are each in label order; older places come first. Labels are built only where there are several.
+/// Merges lists that are each in label order; older places come first. No labels are built.
 pub(crate) fn merge(mut lists: Vec<Vec<Box<dyn StoredSeries>>>) -> Vec<Box<dyn StoredSeries>> {
     lists.retain(|list| !list.is_empty());
     if lists.len() < 2 {
         return lists.pop().unwrap_or_default();
     }
-    let most = lists.iter().map(Vec::len).max().unwrap_or(0);
-    let mut lists: Vec<_> = lists.into_iter().map(Vec::into_iter).collect();
-    let mut out: Vec<Box<dyn StoredSeries>> = Vec::with_capacity(most);
-    let count = lists.len();
-    let mut heap = BinaryHeap::with_capacity(count);
-    let mut advance = |heap: &mut BinaryHeap<Next>, list: usize| {
-        if let Some(series) = lists[list].next() {
-            heap.push(Next { labels: series.labels().clone(), list, series });
-        }
-    };
-    (0..count).for_each(|list| advance(&mut heap, list));
-    while let Some(first) = heap.pop() {
-        advance(&mut heap, first.list);
-        let mut parts = Vec::new();
-        while heap.peek().is_some_and(|next| next.labels == first.labels) {
-            let Some(next) = heap.pop() else { break };
-            advance(&mut heap, next.list);
-            parts.push(next.series);
-        }
-        if parts.is_empty() {
-            out.push(first.series);
-        } else {
-            parts.insert(0, first.series);
-            out.push(Box::new(Merged { parts }));
+    let mut out: Vec<Box<dyn StoredSeries>> = Vec::with_capacity(lists.iter().map(Vec::len).max().unwrap_or(0));
+    let mut cursors: Vec<Cursor> = lists.into_iter().map(Cursor::new).collect();
+    let (mut key, mut parts) = (Vec::new(), Vec::new());
+    loop {
+        let unfinished = cursors.iter().filter(|cursor| cursor.next.is_some());
+        let Some(first) = unfinished.min_by(|a, b| a.key.cmp(&b.key)) else { return out };
+        key.clone_from(&first.key);
+        let same = cursors.iter_mut().filter(|cursor| cursor.key == key);
+        parts.extend(same.filter_map(Cursor::advance));
+        match parts.len() {
+            1 => out.append(&mut parts),
+            _ => out.push(Box::new(Merged { parts: std::mem::take(&mut parts) })),
         }
     }
-    out
 }
 
 #[cfg(test)]

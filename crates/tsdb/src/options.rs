@@ -62,12 +62,14 @@ pub struct StoreOptions {
     pub max_head_samples: u64,
     /// The longest span of a compacted block; `None`: a tenth of the retention, at most 31 days.
     pub max_block_span: Option<Duration>,
+    /// Exemplars that are kept of all series together; none with zero.
+    pub max_exemplars: usize,
     /// Look, but change nothing, not even to lock the folder.
     pub read_only: bool,
 }
 
 impl Default for StoreOptions {
-    /// 15 days, no limit of bytes, no rollups, a sync a second, seals at 64 Mi samples.
+    /// 15 days, no limit of bytes, no rollups, a sync a second, seals at 64 Mi samples, 100,000 exemplars.
     fn default() -> Self {
         Self {
             retention: Duration::from_secs(15 * 24 * 3600),
@@ -85,6 +87,7 @@ impl Default for StoreOptions {
             },
             max_head_samples: 64 << 20,
             max_block_span: None,
+            max_exemplars: 100_000,
             read_only: false,
         }
     }

@@ -4,17 +4,18 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use block::{Block, LabelScratch, Reader};
+use block::{Block, BlockError, LabelScratch, Reader};
 use head::{Head, HeadSeries};
 use model::{
-    Column, Hints, Labels, Matcher, MetricMetadata, Queryable, STALE_NAN_BITS, SampleBuffer, SelectError, Selection,
-    StoredSeries, TimeRange, is_stale,
+    Changes, Column, Hints, HistogramBuffer, Labels, Matcher, MetricMetadata, Queryable, STALE_NAN_BITS, SampleBuffer,
+    SelectError, Selection, StoredSeries, TimeRange, Version, is_stale,
 };
 use parking_lot::Mutex;
 use postings::LabelIndex;
 
 use crate::Store;
 use crate::catalogue::{Catalogue, overlaps};
+use crate::damages::Damages;
 use crate::layers::{Layer, layers};
 use crate::merge::merge;
 
@@ -33,8 +34,27 @@ struct Source {
     block: Block,
     column: Column,
     /// Where each was used last.
-    readers: Mutex<Vec<(u32, Reader)>>,
-    scratches: Mutex<Vec<(u32, LabelScratch)>>,
+    readers: Mutex<Vec<(u32, Box<Reader>)>>,
+    scratches: Mutex<Vec<(u32, Box<LabelScratch>)>>,
+    damages: Arc<Damages>,
+}
+
+impl Source {
+    /// Notes what was found damaged, and tells the reader.
+    fn failed(&self, error: BlockError) -> SelectError {
+        self.damages.name(&error);
+        storage(error)
+    }
+
+    /// What `ask` makes of the labels of a series.
+    fn with_labels<T>(&self, ordinal: u32, ask: impl FnOnce(&LabelScratch) -> T) -> Option<T> {
+        let mut scratch = nearest(&self.scratches, ordinal).unwrap_or_default();
+        let read = self.block.labels_into(ordinal, &mut scratch);
+        // The index was checked when the series was selected, so there is nothing to go wrong any more.
+        let answer = read.ok().map(|()| ask(&scratch));
+        self.scratches.lock().push((ordinal, scratch));
+        answer
+    }
 }
 
 /// Takes what was used nearest before `at`.
@@ -53,18 +73,17 @@ struct BlockSeries {
 
 impl StoredSeries for BlockSeries {
     fn labels(&self) -> &Labels {
-        self.labels.get_or_init(|| {
-            let mut scratch = nearest(&self.source.scratches, self.ordinal).unwrap_or_default();
-            let read = self.source.block.labels_into(self.ordinal, &mut scratch);
-            // The index was checked when the series was selected, so there is nothing to go wrong any more.
-            let labels = read.ok().and_then(|()| scratch.labels()).unwrap_or_default();
-            self.source.scratches.lock().push((self.ordinal, scratch));
-            labels
-        })
+        let build = || self.source.with_labels(self.ordinal, LabelScratch::labels).flatten();
+        self.labels.get_or_init(|| build().unwrap_or_default())
+    }
+
+    fn each_label(&self, each: &mut dyn FnMut(&str, &str)) {
+        self.source.with_labels(self.ordinal, |scratch| scratch.iter().for_each(|(name, value)| each(name, value)));
     }
 
     fn read(&self, range: TimeRange, into: &mut SampleBuffer) -> Result<(), SelectError> {
-        let mut reader = nearest(&self.source.readers, self.ordinal).unwrap_or_else(|| self.source.block.reader());
+        let reader = nearest(&self.source.readers, self.ordinal);
+        let mut reader = reader.unwrap_or_else(|| Box::new(self.source.block.reader()));
         let from = into.len();
         let read = reader.read(self.ordinal, range, self.source.column, into);
         self.source.readers.lock().push((self.ordinal, reader));
@@ -72,7 +91,11 @@ impl StoredSeries for BlockSeries {
             let markers = into.values[from..].iter_mut().filter(|value| value.to_bits() == QUIET_STALE_NAN_BITS);
             markers.for_each(|value| *value = model::stale_nan());
         }
-        read.map_err(storage)
+        read.map_err(|error| self.source.failed(error))
+    }
+
+    fn read_histograms(&self, range: TimeRange, into: &mut HistogramBuffer) -> Result<(), SelectError> {
+        self.source.block.reader().read_histograms(self.ordinal, range, into).map_err(|error| self.source.failed(error))
     }
 }
 
@@ -89,6 +112,10 @@ impl StoredSeries for Within {
         self.series.labels()
     }
 
+    fn each_label(&self, each: &mut dyn FnMut(&str, &str)) {
+        self.series.each_label(each);
+    }
+
     fn read(&self, range: TimeRange, into: &mut SampleBuffer) -> Result<(), SelectError> {
         let range = TimeRange { start: range.start.max(self.range.start), end: range.end.min(self.range.end) };
         if range.start > range.end {
@@ -100,6 +127,11 @@ impl StoredSeries for Within {
             into.values[from..].iter_mut().filter(|value| !is_stale(**value)).for_each(|value| *value = 1.0);
         }
         Ok(())
+    }
+
+    fn read_histograms(&self, range: TimeRange, into: &mut HistogramBuffer) -> Result<(), SelectError> {
+        let range = TimeRange { start: range.start.max(self.range.start), end: range.end.min(self.range.end) };
+        if range.start > range.end { Ok(()) } else { self.series.read_histograms(range, into) }
     }
 }
 
@@ -114,12 +146,20 @@ impl StoredSeries for Held {
         self.series.labels()
     }
 
+    fn each_label(&self, each: &mut dyn FnMut(&str, &str)) {
+        self.series.each_label(each);
+    }
+
     fn read(&self, range: TimeRange, into: &mut SampleBuffer) -> Result<(), SelectError> {
         self.series.read(range, into)
     }
 
     fn read_newest(&self, range: TimeRange, into: &mut SampleBuffer) -> Result<(), SelectError> {
         self.series.read_newest(range, into)
+    }
+
+    fn read_histograms(&self, range: TimeRange, into: &mut HistogramBuffer) -> Result<(), SelectError> {
+        self.series.read_histograms(range, into)
     }
 }
 
@@ -162,21 +202,24 @@ impl View<'_> {
         Ok(ordinals)
     }
 
+    /// Notes what was found damaged, and tells the reader.
+    fn failed(&self, error: BlockError) -> SelectError {
+        self.store.damages.name(&error);
+        storage(error)
+    }
+
     /// Asks the index of a block, which cannot return errors itself.
     fn of_index(&self, block: &Block, ask: impl FnOnce()) -> Result<(), SelectError> {
-        let named = |error| {
-            self.store.name_damage(&error);
-            storage(error)
-        };
-        block.check_index().map_err(named)?;
+        block.check_index().map_err(|error| self.failed(error))?;
         ask();
-        block.check_index().map_err(named)
+        block.check_index().map_err(|error| self.failed(error))
     }
 
     fn of_block(&self, block: &Block, matchers: &[Matcher], column: Column) -> Result<SeriesList, SelectError> {
         let (readers, scratches) = (Mutex::default(), Mutex::default());
         let ordinals = self.ordinals(block, matchers)?.into_iter();
-        let source = Arc::new(Source { block: block.clone(), column, readers, scratches });
+        let source =
+            Arc::new(Source { block: block.clone(), column, readers, scratches, damages: self.store.damages.clone() });
         let series = |ordinal| BlockSeries { source: source.clone(), ordinal, labels: OnceLock::new() };
         Ok(boxed(ordinals.map(series)))
     }
@@ -206,11 +249,25 @@ impl View<'_> {
             let ones = layer.resolution == 0 && hints.rollups && hints.column == Column::Count;
             let wrap = |series| Within { series, range: layer.range, ones };
             for list in self.layer(*layer, matchers, hints)? {
+                if let Some(limit) = hints.max_series.filter(|limit| list.len() > limit.get()) {
+                    return Err(SelectError::TooMany { limit });
+                }
                 let needs_no_wrapping = layers.len() == 1 && !ones;
                 lists.push(if needs_no_wrapping { list } else { boxed(list.into_iter().map(wrap)) });
             }
         }
         Ok(merge(lists))
+    }
+
+    /// Only where everything asked for is in one head: elsewhere a series may be in several places.
+    fn count_live(&self, selection: &Selection<'_>) -> Option<usize> {
+        let Selection { matchers, range, .. } = selection;
+        let mut heads = self.heads().filter(|head| head_overlaps(head, *range));
+        let head = heads.next();
+        if heads.next().is_some() || self.blocks(*range).next().is_some() {
+            return None;
+        }
+        Some(head.map_or(0, |head| head.count_live(matchers, *range, &self.store.match_cache)))
     }
 
     /// The handles of the head's series that satisfy any of the matcher lists.
@@ -232,7 +289,7 @@ impl View<'_> {
         }
         let mut scratch = LabelScratch::default();
         for ordinal in ordinals {
-            block.labels_into(ordinal, &mut scratch).map_err(storage)?;
+            block.labels_into(ordinal, &mut scratch).map_err(|error| self.failed(error))?;
             each(&scratch);
         }
         Ok(())
@@ -266,6 +323,10 @@ impl Queryable for Store {
         self.view(selection.range)?.select(selection)
     }
 
+    fn count_live(&self, selection: &Selection<'_>) -> Result<Option<usize>, SelectError> {
+        Ok(self.view(selection.range)?.count_live(selection))
+    }
+
     fn series(&self, any_of: &[Vec<Matcher>], range: TimeRange) -> Result<Vec<Labels>, SelectError> {
         let view = self.view(range)?;
         let everything = [Vec::new()];
@@ -294,7 +355,7 @@ impl Queryable for Store {
         }
         for block in view.blocks(range) {
             if any_of.is_empty() {
-                names.extend(block.names().map_err(storage)?.into_iter().map(|name| name.name));
+                names.extend(block.names().map_err(|error| view.failed(error))?.into_iter().map(|name| name.name));
             } else {
                 view.in_block(block, any_of, |scratch| scratch.iter().for_each(|(name, _)| note(&mut names, name)))?;
             }
@@ -331,5 +392,30 @@ impl Queryable for Store {
 
     fn metadata(&self) -> Vec<MetricMetadata> {
         self.families.all()
+    }
+
+    fn changes(&self) -> Option<&dyn Changes> {
+        Some(self)
+    }
+}
+
+impl Changes for Store {
+    fn version(&self) -> Option<Version> {
+        // What is replayed was written before anybody kept a journal.
+        if self.recovery.concerns_any() {
+            return None;
+        }
+        let changes = self.journal.version();
+        let view = View { store: self, recovered: self.recovery.head(), catalogue: self.catalogue() };
+        // One late sample can move the border between rollups and raw samples.
+        let layout = if view.catalogue.rollups.is_empty() { i64::MIN } else { view.raw_from() };
+        Some(Version { changes, layout })
+    }
+
+    fn changed(&self, since: Version, range: TimeRange) -> Option<Vec<TimeRange>> {
+        if self.version()?.layout != since.layout {
+            return None;
+        }
+        self.journal.changed(since.changes, range)
     }
 }

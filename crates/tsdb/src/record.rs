@@ -2,11 +2,17 @@
 //! families. Columns rather than rows: neighbouring samples have neighbouring references and times, which makes a byte of
 //! each. docs/formats/wal.md has every byte.
 
-use model::{Labels, MetricKind, MetricMetadata};
+use model::{EncodedHistogram, Labels, MetricKind, MetricMetadata};
 use segment_log::Record;
 
-/// The first byte of a record; another one is from a newer version.
+mod histograms;
+
+pub(crate) use histograms::{Row as HistogramRecordRow, encode_histograms};
+
+/// The first byte of a record of samples and metadata, and of one of native histograms; another one is from a newer
+/// version.
 const KIND_APPEND: u8 = 1;
+const KIND_HISTOGRAMS: u8 = 2;
 /// A value that is no small integer follows this byte as its eight own. Integers have an even first byte.
 const RAW_VALUE: u8 = 1;
 /// Integers up to this are exact in a float, and leave room for sign and tag in a variable-length number.
@@ -43,6 +49,8 @@ pub(crate) struct Decoded {
     pub(crate) timestamps: Vec<i64>,
     pub(crate) values: Vec<f64>,
     pub(crate) metadata: Vec<MetricMetadata>,
+    /// Reference, time in milliseconds, histogram: of a record that has nothing but these.
+    pub(crate) histograms: Vec<(u32, i64, EncodedHistogram)>,
 }
 
 /// Appends the encoded record to `out`. `rows` is walked once for the bounds and once for each column.
@@ -63,19 +71,8 @@ pub(crate) fn encode(
     if min > max {
         (min, max) = (0, 0);
     }
-    out.push(KIND_APPEND);
-    put_number(out, generation);
-    put_number(out, zigzag(min));
-    put_number(out, max.wrapping_sub(min) as u64);
-    put_number(out, definitions.len() as u64);
-    for (reference, labels) in definitions {
-        put_number(out, u64::from(*reference));
-        put_number(out, labels.len() as u64);
-        for (name, value) in labels.iter() {
-            put_text(out, name);
-            put_text(out, value);
-        }
-    }
+    put_header(out, KIND_APPEND, &Header { generation, min, max });
+    put_definitions(out, definitions);
     put_number(out, rows.len() as u64);
     let mut previous = 0i64;
     for (reference, _, _) in rows.clone() {
@@ -96,13 +93,31 @@ pub(crate) fn encode(
     }
 }
 
+fn put_header(out: &mut Record, kind: u8, header: &Header) {
+    out.push(kind);
+    put_number(out, header.generation);
+    put_number(out, zigzag(header.min));
+    put_number(out, header.max.wrapping_sub(header.min) as u64);
+}
+
+fn put_definitions(out: &mut Record, definitions: &[(u32, Labels)]) {
+    put_number(out, definitions.len() as u64);
+    for (reference, labels) in definitions {
+        put_number(out, u64::from(*reference));
+        put_number(out, labels.len() as u64);
+        for (name, value) in labels.iter() {
+            put_text(out, name);
+            put_text(out, value);
+        }
+    }
+}
+
 /// What a record says in its first bytes.
 ///
 /// # Errors
 /// When those bytes are not those of a record.
 pub(crate) fn header(payload: &[u8]) -> Result<Header, RecordError> {
-    let mut reader = Reader { rest: payload };
-    reader.header()
+    Reader::new(payload).header()
 }
 
 /// Reads a record of the WAL and forgets it. Returns how many samples it holds.
@@ -111,7 +126,7 @@ pub(crate) fn header(payload: &[u8]) -> Result<Header, RecordError> {
 /// When the bytes are not a record.
 pub fn check_wal_record(payload: &[u8]) -> Result<usize, RecordError> {
     let mut decoded = Decoded::default();
-    decode(payload, &mut decoded).map(|()| decoded.values.len())
+    decode(payload, &mut decoded).map(|()| decoded.values.len() + decoded.histograms.len())
 }
 
 /// Reads a record into `into`, whose old content is forgotten.
@@ -119,24 +134,19 @@ pub fn check_wal_record(payload: &[u8]) -> Result<usize, RecordError> {
 /// # Errors
 /// When the bytes are not a record as [`encode`] writes it; `into` is then of no use.
 pub(crate) fn decode(payload: &[u8], into: &mut Decoded) -> Result<(), RecordError> {
-    let Decoded { header, definitions, references, timestamps, values, metadata } = into;
+    let Decoded { header, definitions, references, timestamps, values, metadata, histograms: found } = into;
     definitions.clear();
     references.clear();
     timestamps.clear();
     values.clear();
     metadata.clear();
-    let mut reader = Reader { rest: payload };
+    found.clear();
+    let mut reader = Reader::new(payload);
     *header = reader.header()?;
-    let count = reader.count(2)?;
-    let mut pairs = Vec::new();
-    for _ in 0..count {
-        let reference = reader.reference()?;
-        pairs.clear();
-        for _ in 0..reader.count(2)? {
-            pairs.push((reader.text()?, reader.text()?));
-        }
-        let labels = Labels::from_sorted(pairs.iter().copied()).ok_or(RecordError::Malformed("labels out of order"))?;
-        definitions.push((reference, labels));
+    reader.definitions(definitions)?;
+    if payload.first() == Some(&KIND_HISTOGRAMS) {
+        histograms::read_histograms(&mut reader, header, found)?;
+        return reader.end();
     }
     let count = reader.count(3)?;
     let mut previous = 0i64;
@@ -161,7 +171,7 @@ pub(crate) fn decode(payload: &[u8], into: &mut Decoded) -> Result<(), RecordErr
     for _ in 0..reader.count(4)? {
         metadata.push(reader.metadata()?);
     }
-    if reader.rest.is_empty() { Ok(()) } else { Err(RecordError::Malformed("bytes after its end")) }
+    reader.end()
 }
 
 #[inline]
@@ -173,7 +183,7 @@ pub(crate) fn put_number(out: &mut Record, mut number: u64) {
     out.push(number as u8);
 }
 
-fn put_text(out: &mut Record, text: &str) {
+pub(crate) fn put_text(out: &mut Record, text: &str) {
     put_number(out, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
 }
@@ -191,52 +201,53 @@ fn put_value(out: &mut Record, value: f64) {
 }
 
 fn put_metadata(out: &mut Record, entry: &MetricMetadata) {
-    out.push(kind_code(entry.kind));
+    out.push(entry.kind.number());
     put_text(out, &entry.family);
     put_text(out, &entry.help);
     put_text(out, &entry.unit);
 }
 
 #[inline]
-fn zigzag(number: i64) -> u64 {
+pub(crate) fn zigzag(number: i64) -> u64 {
     ((number << 1) ^ (number >> 63)) as u64
 }
 
 #[inline]
-fn unzigzag(number: u64) -> i64 {
+pub(crate) fn unzigzag(number: u64) -> i64 {
     (number >> 1) as i64 ^ -((number & 1) as i64)
 }
 
-const KINDS: [MetricKind; 8] = [
-    MetricKind::Unknown,
-    MetricKind::Counter,
-    MetricKind::Gauge,
-    MetricKind::Histogram,
-    MetricKind::GaugeHistogram,
-    MetricKind::Summary,
-    MetricKind::Info,
-    MetricKind::StateSet,
-];
-
-fn kind_code(kind: MetricKind) -> u8 {
-    KINDS.iter().position(|k| *k == kind).unwrap_or(0) as u8
-}
-
 /// The bytes of a record that were not read yet.
-struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
+    pub(crate) fn new(payload: &'a [u8]) -> Self {
+        Self { rest: payload }
+    }
+
+    /// Nothing may be left.
+    pub(crate) fn end(&self) -> Result<(), RecordError> {
+        if self.rest.is_empty() { Ok(()) } else { Err(RecordError::Malformed("bytes after its end")) }
+    }
+
+    /// Eight bytes, little-endian.
+    pub(crate) fn word(&mut self) -> Result<u64, RecordError> {
+        let (raw, rest) = self.rest.split_first_chunk::<8>().ok_or(RecordError::Malformed("ends too early"))?;
+        self.rest = rest;
+        Ok(u64::from_le_bytes(*raw))
+    }
+
     #[inline]
-    fn byte(&mut self) -> Result<u8, RecordError> {
+    pub(crate) fn byte(&mut self) -> Result<u8, RecordError> {
         let (first, rest) = self.rest.split_first().ok_or(RecordError::Malformed("ends too early"))?;
         self.rest = rest;
         Ok(*first)
     }
 
     #[inline]
-    fn number(&mut self) -> Result<u64, RecordError> {
+    pub(crate) fn number(&mut self) -> Result<u64, RecordError> {
         let first = self.byte()?;
         if first < 0x80 {
             return Ok(u64::from(first));
@@ -253,7 +264,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A number of things of at least `each` bytes: never more than the rest can hold, so that it may be allocated for.
-    fn count(&mut self, each: usize) -> Result<usize, RecordError> {
+    pub(crate) fn count(&mut self, each: usize) -> Result<usize, RecordError> {
         let count = usize::try_from(self.number()?).map_err(|_| RecordError::Malformed("count"))?;
         if count > self.rest.len() / each {
             return Err(RecordError::Malformed("count larger than the record"));
@@ -263,7 +274,7 @@ impl<'a> Reader<'a> {
 
     fn header(&mut self) -> Result<Header, RecordError> {
         match self.byte()? {
-            KIND_APPEND => {}
+            KIND_APPEND | KIND_HISTOGRAMS => {}
             kind => return Err(RecordError::UnknownKind(kind)),
         }
         let generation = self.number()?;
@@ -271,6 +282,20 @@ impl<'a> Reader<'a> {
         let span = i64::try_from(self.number()?).map_err(|_| RecordError::Malformed("times"))?;
         let max = min.checked_add(span).ok_or(RecordError::Malformed("times"))?;
         Ok(Header { generation, min, max })
+    }
+
+    fn definitions(&mut self, into: &mut Vec<(u32, Labels)>) -> Result<(), RecordError> {
+        let mut pairs = Vec::new();
+        for _ in 0..self.count(2)? {
+            let reference = self.reference()?;
+            pairs.clear();
+            for _ in 0..self.count(2)? {
+                pairs.push((self.text()?, self.text()?));
+            }
+            let labels = Labels::from_sorted(pairs.iter().copied());
+            into.push((reference, labels.ok_or(RecordError::Malformed("labels out of order"))?));
+        }
+        Ok(())
     }
 
     fn reference(&mut self) -> Result<u32, RecordError> {
@@ -283,7 +308,7 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    fn text(&mut self) -> Result<&'a str, RecordError> {
+    pub(crate) fn text(&mut self) -> Result<&'a str, RecordError> {
         let length = self.count(1)?;
         std::str::from_utf8(self.bytes(length)?).map_err(|_| RecordError::Malformed("text is not UTF-8"))
     }
@@ -291,9 +316,8 @@ impl<'a> Reader<'a> {
     #[inline]
     fn value(&mut self) -> Result<f64, RecordError> {
         if let Some((&RAW_VALUE, rest)) = self.rest.split_first() {
-            let (raw, rest) = rest.split_first_chunk::<8>().ok_or(RecordError::Malformed("ends too early"))?;
             self.rest = rest;
-            return Ok(f64::from_bits(u64::from_le_bytes(*raw)));
+            return Ok(f64::from_bits(self.word()?));
         }
         let number = self.number()?;
         if number & 1 == 1 {
@@ -303,7 +327,7 @@ impl<'a> Reader<'a> {
     }
 
     fn metadata(&mut self) -> Result<MetricMetadata, RecordError> {
-        let kind = KINDS.get(usize::from(self.byte()?)).ok_or(RecordError::Malformed("metric kind"))?;
+        let kind = MetricKind::ALL.get(usize::from(self.byte()?)).ok_or(RecordError::Malformed("metric kind"))?;
         Ok(MetricMetadata {
             kind: *kind,
             family: self.text()?.to_owned(),
@@ -363,7 +387,7 @@ mod tests {
             let definitions: Vec<_> = definitions.into_iter().map(|(r, l)| (r, Labels::from_pairs(l))).collect();
             let metadata: Vec<_> = metadata
                 .into_iter()
-                .map(|(family, help, kind)| MetricMetadata { family, help, kind: KINDS[kind], unit: "s".into() })
+                .map(|(family, help, kind)| MetricMetadata { family, help, kind: MetricKind::ALL[kind], unit: "s".into() })
                 .collect();
             let bytes = encoded(&definitions, &rows, &metadata);
             let mut back = Decoded::default();

@@ -10,6 +10,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use head::{Head, SeriesRef};
+use model::EncodedHistogram;
 use parking_lot::Mutex;
 use segment_log::{Damage, DamageKind, SegmentInfo};
 
@@ -61,6 +62,21 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// Restores the histograms of a record and returns how many are of no known series. They are few, so no worker gets any.
+    fn restore_histograms(&self, table: &Table, histograms: &mut Vec<(u32, i64, EncodedHistogram)>) -> usize {
+        if histograms.is_empty() {
+            return 0;
+        }
+        let total = histograms.len();
+        let known = histograms.drain(..).filter_map(|(reference, at, h)| Some((table.get(reference)?, at, h)));
+        let known: Vec<_> = known.collect();
+        let stored = self.head.restore_histograms(&known);
+        self.stored.fetch_add(stored as u64, Ordering::Relaxed);
+        total - known.len()
+    }
+}
+
 /// A thread that restores samples until its sender is dropped.
 struct Worker {
     sender: SyncSender<Rows>,
@@ -75,6 +91,10 @@ struct Table {
 
 impl Table {
     const PAGE: usize = 1 << 12;
+
+    fn get(&self, reference: u32) -> Option<SeriesRef> {
+        *self.pages.get(&(reference / Self::PAGE as u32))?.get(reference as usize % Self::PAGE)?
+    }
 
     fn set(&mut self, reference: u32, series: SeriesRef) {
         let page = self.pages.entry(reference / Self::PAGE as u32).or_insert_with(|| Box::new([None; Self::PAGE]));
@@ -127,7 +147,7 @@ impl Replay {
             Ok(reader) => reader,
             Err(error) => {
                 tracing::error!(%error, "a segment of the log cannot be read, it is kept for the next start");
-                store.counters.corruptions.add(1);
+                store.damages.count.add(1);
                 store.recovery.incomplete.store(true, Ordering::Release);
                 return;
             }
@@ -148,7 +168,7 @@ impl Replay {
             });
             if let Err(damage) = outcome {
                 tracing::error!(%damage, "the log is damaged");
-                store.counters.corruptions.add(1);
+                store.damages.count.add(1);
                 damages.push(damage);
             }
             self.seal_when_full(store);
@@ -174,7 +194,7 @@ impl Replay {
             table.set(reference, self.shared.head.restore(&labels));
         }
         decoded.metadata.iter().for_each(|entry| store.families.hear(Heard::Logged, entry));
-        let mut unknown = 0usize;
+        let mut unknown = self.shared.restore_histograms(table, &mut decoded.histograms);
         let mut page: Option<(u32, &[Option<SeriesRef>; Table::PAGE])> = None;
         let rows = decoded.references.iter().zip(&decoded.timestamps).zip(&decoded.values);
         for ((reference, timestamp), value) in rows {

@@ -150,7 +150,7 @@ impl Store {
         let mut rows = RollupBuffer::default();
         let mut series = 0usize;
         let mut written = false;
-        each_series(&sources, range, |labels, samples| {
+        each_series(&sources, range, |labels, samples, _| {
             series += 1;
             if series.is_multiple_of(SERIES_PER_TURN) {
                 self.pause(upkeep)?;

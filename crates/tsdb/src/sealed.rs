@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use block::{Block, BlockError, ErrorClass};
+use block::{Block, BlockError};
 use head::Head;
-use model::{Column, Labels, Matcher, SampleBuffer, StoredSeries, TimeRange, TimestampMs};
+use model::{Column, HistogramBuffer, Labels, Matcher, SampleBuffer, StoredSeries, TimeRange, TimestampMs, Value};
 use moka::sync::Cache;
 use postings::MatchCache;
 
@@ -21,9 +21,6 @@ const CACHE_BYTES: u64 = 32 << 20;
 const PRESENCE_BYTES: usize = 64 << 20;
 /// What an entry occupies beside its samples, roughly.
 const ENTRY_BYTES: usize = 250;
-
-/// So much damage is told apart.
-const MAX_NAMED: usize = 10_000;
 
 /// A block and a series in it.
 type Key = (Arc<str>, u32);
@@ -79,7 +76,19 @@ impl SealedCache {
         });
     }
 
-    fn value(&self, block: &Block, series: u32, timestamp: i64) -> Result<Option<f64>, BlockError> {
+    fn value(&self, block: &Block, series: u32, timestamp: i64) -> Result<Option<Value>, BlockError> {
+        if let Some(value) = self.float(block, series, timestamp)? {
+            return Ok(Some(Value::Float(value)));
+        }
+        if block.meta().histograms == 0 {
+            return Ok(None);
+        }
+        let (at, mut found) = (TimestampMs(timestamp), HistogramBuffer::default());
+        block.reader().read_histograms(series, TimeRange { start: at, end: at }, &mut found)?;
+        Ok(found.histograms.pop().map(Value::Histogram))
+    }
+
+    fn float(&self, block: &Block, series: u32, timestamp: i64) -> Result<Option<f64>, BlockError> {
         let key: Key = (block.meta().id.as_str().into(), series);
         let samples = match self.entries.get(&key) {
             Some(samples) => samples,
@@ -102,15 +111,17 @@ pub(crate) struct Sealed {
     presences: Arc<Presences>,
 }
 
-fn recovered_value(head: &Head, cache: &MatchCache, labels: &Labels, at: TimeRange) -> Option<f64> {
+fn recovered_value(head: &Head, cache: &MatchCache, labels: &Labels, at: TimeRange) -> Option<Value> {
     let matchers: Vec<Matcher> = labels.iter().map(|(name, value)| Matcher::equal(name, value)).collect();
     let found = head.select(&matchers, at, cache);
     // Others may have the same labels and more.
     let series = found.iter().find(|series| series.labels() == labels)?;
-    let mut samples = SampleBuffer::default();
+    let (mut samples, mut histograms) = (SampleBuffer::default(), HistogramBuffer::default());
     // Memory is always readable.
     series.read(at, &mut samples).ok()?;
-    samples.values.first().copied()
+    series.read_histograms(at, &mut histograms).ok()?;
+    let histogram = histograms.histograms.pop().map(Value::Histogram);
+    samples.values.first().copied().map(Value::Float).or(histogram)
 }
 
 impl Store {
@@ -120,9 +131,9 @@ impl Store {
         Sealed { recovered, catalogue: self.catalogue(), presences: self.sealed_cache.presences.load_full() }
     }
 
-    /// The value of a series at exactly one time, in blocks or in what was recovered. What is damaged is taken for
+    /// What a series has at exactly one time, in blocks or in what was recovered. What is damaged is taken for
     /// missing: a sample that is stored twice is read once.
-    pub(crate) fn sealed_value(&self, sealed: &Sealed, labels: &Labels, timestamp: i64) -> Option<f64> {
+    pub(crate) fn sealed_value(&self, sealed: &Sealed, labels: &Labels, timestamp: i64) -> Option<Value> {
         let at = TimeRange { start: TimestampMs(timestamp), end: TimestampMs(timestamp) };
         let recovered = sealed.recovered.as_deref();
         if let Some(value) = recovered.and_then(|head| recovered_value(head, &self.match_cache, labels, at)) {
@@ -137,22 +148,9 @@ impl Store {
                 None => Ok(None),
             });
             found.unwrap_or_else(|error| {
-                self.name_damage(&error);
+                self.damages.name(&error);
                 None
             })
         })
-    }
-
-    /// Counts and names damage that was met while a block was read, once.
-    pub(crate) fn name_damage(&self, error: &BlockError) {
-        if error.class() != ErrorClass::Corrupt {
-            tracing::warn!(%error, "a block cannot be read");
-            return;
-        }
-        let mut named = self.named.lock();
-        if named.len() < MAX_NAMED && named.insert(error.to_string()) {
-            self.counters.corruptions.add(1);
-            tracing::error!(%error, "a block is damaged");
-        }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use model::TimestampMs;
+use parking_lot::Mutex;
 
 use crate::StoreError;
 
@@ -53,16 +54,58 @@ impl Work {
     }
 }
 
+/// Syncs that quantiles are of.
+const RECENT_SYNCS: usize = 600;
+
+/// How long syncs took: all of them together, and the latest one by one.
+#[derive(Debug, Default)]
+pub(crate) struct SyncTimes {
+    count: Counter,
+    nanoseconds: Counter,
+    /// Nanoseconds; the oldest is overwritten.
+    recent: Mutex<Vec<u64>>,
+}
+
+impl SyncTimes {
+    pub(crate) fn note(&self, took: Duration) {
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let mut recent = self.recent.lock();
+        if recent.len() < RECENT_SYNCS {
+            recent.push(took);
+        } else if let Some(oldest) = recent.get_mut(self.count.get() as usize % RECENT_SYNCS) {
+            *oldest = took;
+        }
+        self.count.add(1);
+        self.nanoseconds.add(took);
+    }
+
+    pub(crate) fn statistics(&self) -> SyncStatistics {
+        let mut recent = self.recent.lock().clone();
+        recent.sort_unstable();
+        let quantile = |q: f64| {
+            let rank = (q * recent.len() as f64).ceil() as usize;
+            recent.get(rank.saturating_sub(1)).map(|took| Duration::from_nanos(*took))
+        };
+        SyncStatistics {
+            done: self.count.get(),
+            time: Duration::from_nanos(self.nanoseconds.get()),
+            quantiles: [0.5, 0.9, 0.99].map(|q| (q, quantile(q))),
+        }
+    }
+}
+
 /// Counters of a store, since it was opened.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) appended: Counter,
+    pub(crate) histograms: Counter,
     pub(crate) duplicates: Counter,
-    pub(crate) corruptions: Counter,
     pub(crate) seals: Work,
     pub(crate) compactions: Work,
     pub(crate) rollups: Work,
     pub(crate) removals: Work,
+    pub(crate) time_retentions: Counter,
+    pub(crate) size_retentions: Counter,
 }
 
 /// One kind of work since the store was opened.
@@ -76,8 +119,19 @@ pub struct WorkStatistics {
     pub time: Duration,
 }
 
+/// The syncs of the WAL.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct SyncStatistics {
+    /// How many there were since the store was opened.
+    pub done: u64,
+    /// How long they took altogether.
+    pub time: Duration,
+    /// Quantiles of the last 600; `None` where there was none.
+    pub quantiles: [(f64, Option<Duration>); 3],
+}
+
 /// The WAL of a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct WalStatistics {
     /// Bytes written since the store was opened.
     pub written_bytes: u64,
@@ -89,8 +143,31 @@ pub struct WalStatistics {
     pub write_failures: u64,
     /// Syncs that failed.
     pub sync_failures: u64,
+    /// Syncs that did not.
+    pub syncs: SyncStatistics,
     /// Whether samples are refused at the moment because the WAL cannot be written.
     pub blocked: bool,
+}
+
+/// The exemplars of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ExemplarStatistics {
+    /// How many were stored since the store was opened.
+    pub appended: u64,
+    /// How many were refused because their series has a later one.
+    pub out_of_order: u64,
+    /// How often their log could not be written.
+    pub log_failures: u64,
+    /// How many there may be.
+    pub capacity: u64,
+    /// How many there are.
+    pub stored: u64,
+    /// How many series have some.
+    pub series: u64,
+    /// Bytes of memory that they take.
+    pub bytes: u64,
+    /// The time of the one that will go next.
+    pub oldest: Option<TimestampMs>,
 }
 
 /// The replay of what the last run left in its WAL.
@@ -107,16 +184,26 @@ pub struct RecoveryStatistics {
 }
 
 /// What a store holds and did.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct StoreStatistics {
     /// Series in memory.
     pub head_series: u64,
     /// Samples in memory.
     pub head_samples: u64,
+    /// Chunks of samples in memory: those that are closed, and one that grows for each series.
+    pub head_chunks: u64,
+    /// Series that came into memory since start.
+    pub head_series_created: u64,
+    /// Series that went from memory since start.
+    pub head_series_removed: u64,
+    /// The oldest and the newest sample in memory; `None` without any.
+    pub head_bounds: Option<(TimestampMs, TimestampMs)>,
     /// Bytes of memory that series, index and samples occupy.
     pub head_bytes: u64,
     /// Samples stored since start.
     pub appended: u64,
+    /// Native histograms stored since start.
+    pub appended_histograms: u64,
     /// Samples that came again since start.
     pub duplicates: u64,
     /// Blocks of raw samples.
@@ -129,6 +216,8 @@ pub struct StoreStatistics {
     pub block_samples: u64,
     /// The oldest and the newest sample; `None` for an empty store.
     pub bounds: Option<(TimestampMs, TimestampMs)>,
+    /// Exemplars.
+    pub exemplars: ExemplarStatistics,
     /// The write-ahead log.
     pub wal: WalStatistics,
     /// The replay at start.
@@ -143,6 +232,12 @@ pub struct StoreStatistics {
     pub compactions: WorkStatistics,
     /// Making rollups.
     pub rollups: WorkStatistics,
+    /// How often blocks were removed for their age.
+    pub time_retentions: u64,
+    /// How often blocks were removed because all of them took too much space.
+    pub size_retentions: u64,
+    /// For how long raw samples are kept, and how many bytes blocks may take; `None` for any number.
+    pub retention: (Duration, Option<u64>),
     /// Removing the files of blocks that retention took or that were joined.
     pub removals: WorkStatistics,
 }

@@ -1,6 +1,5 @@
 //! The store as an object: how it is opened and closed, and what its parts share.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -16,8 +15,11 @@ use postings::MatchCache;
 use segment_log::{Log, SegmentInfo, segments};
 
 use crate::catalogue::{Catalogue, Opened, open_all};
+use crate::damages::Damages;
 use crate::durability::Durability;
+use crate::exemplars::Exemplars;
 use crate::families::Families;
+use crate::journal::Journal;
 use crate::layout::Layout;
 use crate::options::{Clock, MAX_AHEAD_MS, as_ms};
 use crate::recovery::Recovery;
@@ -51,8 +53,10 @@ pub struct Store {
     retired: Mutex<Vec<Weak<Catalogue>>>,
     pub(crate) recovery: Recovery,
     pub(crate) families: Families,
+    pub(crate) exemplars: Exemplars,
     pub(crate) sealed_cache: SealedCache,
     pub(crate) match_cache: MatchCache,
+    pub(crate) journal: Journal,
     pub(crate) upkeep: Mutex<Upkeep>,
     /// How many wait for long upkeep to give up its turn.
     pub(crate) urgent: AtomicUsize,
@@ -67,8 +71,7 @@ pub struct Store {
     pub(crate) accepted: Mutex<Vec<Accepted>>,
     pub(crate) counters: Counters,
     pub(crate) quarantined: Mutex<Vec<String>>,
-    /// Damage that was named already: it is met again and again.
-    pub(crate) named: Mutex<BTreeSet<String>>,
+    pub(crate) damages: Arc<Damages>,
     /// Released last.
     folder_lock: Mutex<Option<Box<dyn Lock>>>,
 }
@@ -77,6 +80,13 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Store({})", self.layout.root.display())
     }
+}
+
+/// Whoever flushes the log.
+fn durability(options: &StoreOptions, wal: &Arc<Wal>, layout: &Layout) -> Result<Durability, OpenError> {
+    let flushed = wal.clone();
+    let started = Durability::start(options.wal_sync, Box::new(move || flushed.sync()));
+    started.map_err(|error| OpenError::Io { path: layout.wal.clone(), error })
 }
 
 impl Store {
@@ -112,11 +122,7 @@ impl Store {
             wal = Some(Arc::new(Wal::new(log)));
         }
         let first_segment = wal.as_ref().map_or(0, |wal| wal.log().segment());
-        let durability = wal.as_ref().map(|wal| {
-            let wal = wal.clone();
-            Durability::start(options.wal_sync, Box::new(move || wal.sync()))
-        });
-        let durability = durability.transpose().map_err(|error| OpenError::Io { path: layout.wal.clone(), error })?;
+        let durability = wal.as_ref().map(|wal| durability(&options, wal, &layout)).transpose()?;
         let store = Self {
             head: Head::new(options.head.clone()),
             epoch: RwLock::new(first_segment),
@@ -127,8 +133,10 @@ impl Store {
             retired: Mutex::default(),
             recovery: Recovery::new(!old_segments.is_empty()),
             families: Families::default(),
+            exemplars: Exemplars::new(options.max_exemplars),
             sealed_cache: SealedCache::default(),
             match_cache: MatchCache::new(MATCH_CACHE_BYTES),
+            journal: Journal::default(),
             upkeep: Mutex::default(),
             urgent: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
@@ -138,7 +146,7 @@ impl Store {
             accepted: Mutex::default(),
             counters: Counters::default(),
             quarantined: Mutex::default(),
-            named: Mutex::default(),
+            damages: Arc::default(),
             folder_lock: Mutex::new(folder_lock),
             disk,
             layout,
@@ -147,6 +155,7 @@ impl Store {
         };
         store.begin_with(opened);
         store.load_families();
+        store.load_exemplars();
         let store = Arc::new(store);
         if !old_segments.is_empty() {
             Self::begin_recovery(&store, old_segments);
@@ -175,7 +184,7 @@ impl Store {
     /// Names damage that was found when a block was opened, and moves the file aside. What remains of the block, where it
     /// was only its tombstones that are damaged, is returned.
     fn put_aside(&self, error: &BlockError) -> Option<Block> {
-        self.counters.corruptions.add(1);
+        self.damages.count.add(1);
         let BlockError::Corrupt { path, .. } = error else { return None };
         if self.options.read_only {
             tracing::error!(%error, "a damaged file is left out");
@@ -198,7 +207,7 @@ impl Store {
     fn load_families(&self) {
         let path = &self.layout.families;
         if let Err(error) = self.families.load(&*self.disk, path) {
-            self.counters.corruptions.add(1);
+            self.damages.count.add(1);
             tracing::error!(path = %path.display(), %error, "metadata of metric families cannot be read, it is learned anew");
             if !self.options.read_only
                 && let Ok(to) = self.layout.quarantine(&*self.disk, path)
@@ -215,6 +224,7 @@ impl Store {
 
     /// Replaces blocks in the list. Their files are not touched.
     pub(crate) fn change_catalogue(&self, without: &[String], with: Vec<Block>) {
+        let _changing = self.journal.change_anything();
         let mut retired = self.retired.lock();
         let fresh = Arc::new(self.catalogue().replaced(without, with));
         let old = self.catalogue.swap(fresh);
@@ -280,6 +290,7 @@ impl Store {
             None => Ok(()),
             Some(wal) => self.seal_at_close(wal),
         };
+        self.sync_exemplars();
         self.recovery.stop();
         if let Some(durability) = &self.durability {
             durability.stop();
@@ -316,22 +327,31 @@ impl Store {
         StoreStatistics {
             head_series: heads().map(|head| head.series() as u64).sum(),
             head_samples: heads().map(Head::samples).sum(),
+            head_chunks: heads().map(Head::chunks).sum(),
+            head_series_created: heads().map(|head| head.series() as u64 + head.removed_series()).sum(),
+            head_series_removed: heads().map(Head::removed_series).sum(),
+            head_bounds: heads().filter_map(Head::bounds).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))),
             head_bytes: heads().map(Head::memory_bytes).sum(),
             appended: self.counters.appended.get(),
+            appended_histograms: self.counters.histograms.get(),
             duplicates: self.counters.duplicates.get(),
             blocks: catalogue.raw.len() as u64,
             rollup_blocks: catalogue.rollups.len() as u64,
             block_bytes: catalogue.all().map(Block::bytes).sum(),
             block_samples: catalogue.raw.iter().map(|block| block.meta().samples).sum(),
             bounds: oldest.map(|oldest| (TimestampMs(oldest), TimestampMs(newest.max(oldest)))),
+            exemplars: self.exemplars.statistics(),
             wal: self.wal.as_ref().map(|wal| wal.statistics()).unwrap_or_default(),
             recovery: self.recovery.statistics(),
-            corruptions: self.counters.corruptions.get(),
+            corruptions: self.damages.count.get(),
             quarantined: self.quarantined.lock().clone(),
             seals: self.counters.seals.statistics(),
             compactions: self.counters.compactions.statistics(),
             rollups: self.counters.rollups.statistics(),
             removals: self.counters.removals.statistics(),
+            time_retentions: self.counters.time_retentions.get(),
+            size_retentions: self.counters.size_retentions.get(),
+            retention: (self.options.retention, self.options.retention_bytes),
         }
     }
 

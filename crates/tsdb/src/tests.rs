@@ -2,7 +2,10 @@
 
 mod behaviour;
 mod damage;
+mod full_disk;
+mod histograms;
+mod late;
 mod model_based;
 mod rollups;
-mod support;
+pub(crate) mod support;
 mod threads;

@@ -132,10 +132,12 @@ impl Store {
             retention.is_some_and(|retention| block.meta().max_time < newest.saturating_sub(as_ms(retention)))
         };
         let mut gone: Vec<Block> = catalogue.all().filter(expired).cloned().collect();
+        self.counters.time_retentions.add(u64::from(!gone.is_empty()));
         if let Some(limit) = self.options.retention_bytes {
             let mut left: Vec<&Block> = catalogue.all().filter(|block| !expired(block)).collect();
             left.sort_by_key(|block| block.meta().max_time);
             let mut bytes: u64 = left.iter().map(|block| block.bytes()).sum();
+            self.counters.size_retentions.add(u64::from(bytes > limit));
             for block in left {
                 if bytes <= limit {
                     break;

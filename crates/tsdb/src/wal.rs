@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use model::{AppendError, Commit};
 use parking_lot::Mutex;
 use segment_log::{Log, LogError, Record};
 
-use crate::statistics::{Counter, WalStatistics};
+use crate::statistics::{Counter, SyncTimes, WalStatistics};
 
 /// Buffers of records kept for the next one, and the largest that is worth keeping.
 const SPARE_RECORDS: usize = 8;
@@ -24,6 +25,7 @@ pub(crate) struct Wal {
     spare: Mutex<Vec<Record>>,
     write_failures: Counter,
     sync_failures: Counter,
+    syncs: SyncTimes,
 }
 
 fn unwritable(error: &LogError) -> AppendError {
@@ -39,6 +41,7 @@ impl Wal {
             spare: Mutex::default(),
             write_failures: Counter::default(),
             sync_failures: Counter::default(),
+            syncs: SyncTimes::default(),
         }
     }
 
@@ -118,8 +121,12 @@ impl Wal {
     /// # Errors
     /// What the disk says; the next sync proves it all anew.
     pub(crate) fn sync(&self) -> Result<Commit, AppendError> {
+        let started = Instant::now();
         match self.log.sync() {
-            Ok(position) => Ok(Commit(position)),
+            Ok(position) => {
+                self.syncs.note(started.elapsed());
+                Ok(Commit(position))
+            }
             Err(error) => {
                 self.sync_failures.add(1);
                 tracing::error!(%error, "cannot flush the write-ahead log, trying again with the next flush");
@@ -145,6 +152,7 @@ impl Wal {
             replay_bytes: self.log.bytes_on_disk(),
             write_failures: self.write_failures.get(),
             sync_failures: self.sync_failures.get(),
+            syncs: self.syncs.statistics(),
             blocked: self.is_blocked(),
         }
     }

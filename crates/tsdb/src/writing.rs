@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use block::{BLOCK_SUFFIX, Block, BlockDraft, BlockError, BlockWriter};
 use head::Frozen;
-use model::{Labels, SampleBuffer};
+use model::{HistogramBuffer, Labels, SampleBuffer};
 
 use crate::options::WINDOW_MS;
 use crate::presence::PresenceBuilder;
@@ -70,8 +71,8 @@ impl Store {
     ) -> Result<Option<i64>, BlockError> {
         let first = from.div_euclid(WINDOW_MS);
         let end = first.saturating_add(WINDOWS_AT_ONCE).saturating_mul(WINDOW_MS);
-        let mut windows = Windows { store: self, writers: BTreeMap::new(), part: SampleBuffer::default() };
-        let mut samples = SampleBuffer::default();
+        let mut windows = Windows { store: self, writers: BTreeMap::new() };
+        let (mut samples, mut histograms) = (SampleBuffer::default(), HistogramBuffer::default());
         let mut next: Option<i64> = None;
         for series in frozen.iter() {
             let (oldest, newest) = series.bounds();
@@ -81,12 +82,12 @@ impl Store {
             let mut behind = oldest.0;
             if oldest.0 < end {
                 samples.clear();
+                histograms.clear();
                 series.read(&mut samples);
-                let start = samples.timestamps.partition_point(|at| *at < from);
-                let stop = samples.timestamps.partition_point(|at| *at < end);
-                windows.add(&series.labels(), &samples, start..stop)?;
-                let Some(rest) = samples.timestamps.get(stop) else { continue };
-                behind = *rest;
+                series.read_histograms(&mut histograms);
+                let rest = windows.add(&series.labels(), &samples, &histograms, from..end)?;
+                let Some(rest) = rest else { continue };
+                behind = rest;
             }
             next = Some(next.map_or(behind, |known| known.min(behind)));
         }
@@ -103,39 +104,68 @@ impl Store {
 struct Windows<'a> {
     store: &'a Store,
     writers: BTreeMap<i64, (BlockWriter, PresenceBuilder)>,
-    part: SampleBuffer,
 }
 
 impl Windows<'_> {
-    /// Gives each window its part of a series.
+    /// Gives each window within `range` its part of a series. Returns the first time behind.
     fn add(
         &mut self,
         labels: &Labels,
         samples: &SampleBuffer,
-        range: std::ops::Range<usize>,
-    ) -> Result<(), BlockError> {
-        let mut at = range.start;
-        while at < range.end {
-            let window = samples.timestamps[at].div_euclid(WINDOW_MS);
-            let end = window.saturating_add(1).saturating_mul(WINDOW_MS);
-            let stop = at + samples.timestamps[at..range.end].partition_point(|time| *time < end);
-            let (writer, presence) = match self.writers.entry(window) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(free) => {
-                    let presence = PresenceBuilder::new(window.saturating_mul(WINDOW_MS));
-                    free.insert((self.store.new_block(1, 0, Vec::new())?, presence))
-                }
-            };
-            presence.add(labels, &samples.timestamps[at..stop]);
-            if at == 0 && stop == samples.len() {
-                return writer.add(labels, samples);
+        histograms: &HistogramBuffer,
+        range: Range<i64>,
+    ) -> Result<Option<i64>, BlockError> {
+        let place = |times: &[i64], at: i64| times.partition_point(|time| *time < at);
+        // Where the next window begins in either list.
+        let mut next = (place(&samples.timestamps, range.start), place(&histograms.timestamps, range.start));
+        loop {
+            let times = [samples.timestamps.get(next.0), histograms.timestamps.get(next.1)];
+            let Some(&first) = times.into_iter().flatten().min() else { return Ok(None) };
+            if first >= range.end {
+                return Ok(Some(first));
             }
-            self.part.clear();
-            self.part.timestamps.extend_from_slice(&samples.timestamps[at..stop]);
-            self.part.values.extend_from_slice(&samples.values[at..stop]);
-            writer.add(labels, &self.part)?;
-            at = stop;
+            let window = first.div_euclid(WINDOW_MS);
+            let end = window.saturating_add(1).saturating_mul(WINDOW_MS);
+            let stop = (place(&samples.timestamps, end), place(&histograms.timestamps, end));
+            self.add_to(window, labels, (samples, next.0..stop.0), (histograms, next.1..stop.1))?;
+            next = stop;
         }
-        Ok(())
+    }
+
+    fn add_to(
+        &mut self,
+        window: i64,
+        labels: &Labels,
+        samples: (&SampleBuffer, Range<usize>),
+        histograms: (&HistogramBuffer, Range<usize>),
+    ) -> Result<(), BlockError> {
+        let (writer, presence) = match self.writers.entry(window) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => {
+                let presence = PresenceBuilder::new(window.saturating_mul(WINDOW_MS));
+                free.insert((self.store.new_block(1, 0, Vec::new())?, presence))
+            }
+        };
+        let (samples, range) = samples;
+        presence.add(labels, &samples.timestamps[range.clone()]);
+        let mut some_samples = SampleBuffer::default();
+        let samples = if range.len() == samples.len() {
+            samples
+        } else {
+            some_samples.timestamps.extend_from_slice(&samples.timestamps[range.clone()]);
+            some_samples.values.extend_from_slice(&samples.values[range]);
+            &some_samples
+        };
+        let (histograms, range) = histograms;
+        presence.add(labels, &histograms.timestamps[range.clone()]);
+        let mut some_histograms = HistogramBuffer::default();
+        let histograms = if range.len() == histograms.len() {
+            histograms
+        } else {
+            some_histograms.timestamps.extend_from_slice(&histograms.timestamps[range.clone()]);
+            some_histograms.histograms.extend_from_slice(&histograms.histograms[range]);
+            &some_histograms
+        };
+        writer.add_with_histograms(labels, samples, histograms)
     }
 }

@@ -11,8 +11,8 @@ use model::{METRIC_NAME, format_bytes};
 use super::args::AnalyzeArgs;
 use super::folder::StoreFolder;
 use super::list::per_sample;
-use super::moment::show_moment;
-use super::table::Table;
+use crate::moment::show_moment;
+use crate::table::Table;
 
 /// What was found in the blocks of raw samples.
 #[derive(Default)]

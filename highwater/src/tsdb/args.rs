@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use model::{Matcher, TimeRange, TimestampMs};
 
-use super::moment::parse_moment;
+use crate::moment::parse_moment;
 
 #[derive(Debug, Subcommand)]
 pub enum TsdbCommand {
@@ -101,6 +101,8 @@ pub enum DumpFormat {
     Text,
     /// OpenMetrics, as `promtool tsdb create-blocks-from openmetrics` reads it
     Openmetrics,
+    /// Native histograms instead of samples: labels, the encoded histogram in hexadecimal digits, milliseconds
+    Histograms,
 }
 
 #[derive(Debug, Args)]

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter};
 
 use anyhow::Result;
 use exposition::{Writer, write_value};
-use model::{Labels, Queryable, SampleBuffer, TimestampMs, is_stale};
+use model::{HistogramBuffer, Labels, Queryable, SampleBuffer, TimestampMs, is_stale};
 
 use super::args::{DumpArgs, DumpFormat};
 use super::select::{Damages, selected};
@@ -14,11 +14,18 @@ use super::select::{Damages, selected};
 pub fn run(args: &DumpArgs, store: &dyn Queryable) -> Result<()> {
     let mut out = BufWriter::with_capacity(1 << 18, io::stdout().lock());
     let mut damages = Damages::default();
-    let markers = match print(args, store, &mut damages, &mut out) {
+    let printed = match args.format {
+        DumpFormat::Histograms => print_histograms(args, store, &mut damages, &mut out),
+        _ => print(args, store, &mut damages, &mut out),
+    };
+    let LeftOut { markers, histograms } = match printed {
         // Whoever reads wants no more.
         Err(error) if is_broken_pipe(&error) => return Ok(()),
         other => other?,
     };
+    if histograms > 0 {
+        eprintln!("{histograms} native histograms are no samples and were left out; --format histograms shows them");
+    }
     if markers > 0 {
         eprintln!(
             "{markers} staleness markers have no form in this format and were left out; --format promtool shows them"
@@ -31,11 +38,44 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Returns how many staleness markers were left out.
-fn print(args: &DumpArgs, store: &dyn Queryable, damages: &mut Damages, out: &mut dyn io::Write) -> Result<u64> {
+/// What a format has no form for.
+#[derive(Debug, Default)]
+struct LeftOut {
+    markers: u64,
+    histograms: u64,
+}
+
+/// Prints native histograms and nothing else.
+fn print_histograms(
+    args: &DumpArgs,
+    store: &dyn Queryable,
+    damages: &mut Damages,
+    out: &mut dyn io::Write,
+) -> Result<LeftOut> {
     let range = args.selection.range();
-    let (mut samples, mut text, mut markers) = (SampleBuffer::default(), String::new(), 0);
+    let mut histograms = HistogramBuffer::default();
     for series in selected(store, &args.selection.matches, range)? {
+        if !damages.read_histograms(&*series, range, &mut histograms) || histograms.is_empty() {
+            continue;
+        }
+        let labels = promtool_labels(series.labels());
+        for (timestamp, histogram) in histograms.iter() {
+            let digits: String = histogram.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+            writeln!(out, "{labels} {digits} {timestamp}")?;
+        }
+    }
+    out.flush()?;
+    Ok(LeftOut::default())
+}
+
+fn print(args: &DumpArgs, store: &dyn Queryable, damages: &mut Damages, out: &mut dyn io::Write) -> Result<LeftOut> {
+    let range = args.selection.range();
+    let (mut samples, mut text, mut left_out) = (SampleBuffer::default(), String::new(), LeftOut::default());
+    let mut histograms = HistogramBuffer::default();
+    for series in selected(store, &args.selection.matches, range)? {
+        if damages.read_histograms(&*series, range, &mut histograms) {
+            left_out.histograms += histograms.len() as u64;
+        }
         if !damages.read(&*series, range, &mut samples) {
             continue;
         }
@@ -43,11 +83,11 @@ fn print(args: &DumpArgs, store: &dyn Queryable, damages: &mut Damages, out: &mu
         text.clear();
         let written = match args.format {
             DumpFormat::Promtool => promtool_labels(labels),
-            DumpFormat::Text | DumpFormat::Openmetrics => String::new(),
+            DumpFormat::Text | DumpFormat::Openmetrics | DumpFormat::Histograms => String::new(),
         };
         for (timestamp, value) in samples.timestamps.iter().zip(&samples.values) {
             if args.format != DumpFormat::Promtool && is_stale(*value) {
-                markers += 1;
+                left_out.markers += 1;
                 continue;
             }
             match args.format {
@@ -59,7 +99,7 @@ fn print(args: &DumpArgs, store: &dyn Queryable, damages: &mut Damages, out: &mu
                     let _ = writeln!(text, " {timestamp}");
                 }
                 DumpFormat::Text => Writer::new(&mut text).sample(labels, *value, Some(TimestampMs(*timestamp))),
-                DumpFormat::Openmetrics => {
+                DumpFormat::Openmetrics | DumpFormat::Histograms => {
                     Writer::new(&mut text).sample(labels, *value, None);
                     text.pop();
                     let _ = writeln!(text, " {}", seconds(*timestamp));
@@ -72,7 +112,7 @@ fn print(args: &DumpArgs, store: &dyn Queryable, damages: &mut Damages, out: &mu
         out.write_all(b"# EOF\n")?;
     }
     out.flush()?;
-    Ok(markers)
+    Ok(left_out)
 }
 
 /// Exact seconds with three decimals.

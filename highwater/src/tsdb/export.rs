@@ -9,9 +9,9 @@ use prometheus_block::{BlockMeta, ExportOptions, ExportWriter};
 use tempfile::TempDir;
 
 use super::args::ExportArgs;
-use super::moment::show_moment;
 use super::select::{Damages, selected};
 use super::upload::{Bucket, Uploaded};
+use crate::moment::show_moment;
 
 /// Blocks begin at multiples of this, as Prometheus' own do.
 const WINDOW_MS: i64 = 2 * 3600 * 1000;

@@ -15,8 +15,8 @@ use tsdb::Store;
 use super::args::ImportArgs;
 use super::imported::Imported;
 use super::known::drop_known;
-use super::moment::show_moment;
 use super::open_for_writing;
+use crate::moment::show_moment;
 
 /// Samples are handed to the store in batches of so many, and in larger ones while most of them are known: then the store
 /// is read once for each batch, which is faster than asking it sample by sample.

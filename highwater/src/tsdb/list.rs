@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::args::ListArgs;
 use super::folder::StoreFolder;
-use super::moment::show_moment;
-use super::table::Table;
+use crate::moment::show_moment;
+use crate::table::Table;
 
 /// What `--json` prints of a block. Times are milliseconds since 1970, both ends included.
 #[derive(Debug, Serialize)]

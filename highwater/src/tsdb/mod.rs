@@ -9,9 +9,7 @@ mod import;
 mod imported;
 mod known;
 mod list;
-mod moment;
 mod select;
-mod table;
 #[cfg(test)]
 mod tests;
 mod upload;

@@ -1,7 +1,7 @@
 //! The series that a command is about.
 
 use anyhow::{Context, Result, bail};
-use model::{Hints, Queryable, SampleBuffer, Selection, StoredSeries, TimeRange};
+use model::{Hints, HistogramBuffer, Queryable, SampleBuffer, SelectError, Selection, StoredSeries, TimeRange};
 
 use super::args::Selector;
 
@@ -34,7 +34,21 @@ impl Damages {
     /// Replaces `samples` with those of a series. False where they cannot be read, which is said at once.
     pub fn read(&mut self, series: &dyn StoredSeries, range: TimeRange, samples: &mut SampleBuffer) -> bool {
         samples.clear();
-        let read = series.read(range, samples);
+        self.note(series, series.read(range, samples))
+    }
+
+    /// The same for its native histograms.
+    pub fn read_histograms(
+        &mut self,
+        series: &dyn StoredSeries,
+        range: TimeRange,
+        histograms: &mut HistogramBuffer,
+    ) -> bool {
+        histograms.clear();
+        self.note(series, series.read_histograms(range, histograms))
+    }
+
+    fn note(&mut self, series: &dyn StoredSeries, read: Result<(), SelectError>) -> bool {
         if let Err(error) = &read {
             self.0 += 1;
             eprintln!("left out: {} ({error})", series.labels());

@@ -7,17 +7,19 @@
 
 mod load;
 mod server;
+mod together;
 
 use std::time::{Duration, Instant};
 
 use load::{STEP_MS, Shape};
 use server::{Server, servers};
+use together::{Latencies, together};
 
 /// How often each query is asked; the median counts.
 const REPEAT: usize = 5;
 
 /// Name, expression, range in seconds (0: instant).
-const QUERIES: [(&str, &str, i64); 6] = [
+const QUERIES: [(&str, &str, i64); 7] = [
     ("instant selector, one cluster", r#"container_memory_working_set_bytes{cluster="c00003"}"#, 0),
     ("instant sum by cluster of rate", "sum by (cluster) (rate(container_cpu_usage_seconds_total[5m]))", 0),
     ("sum by cluster of rate, 1 h / 15 s", "sum by (cluster) (rate(apiserver_request_total[5m]))", 3600),
@@ -28,7 +30,11 @@ const QUERIES: [(&str, &str, i64); 6] = [
     ),
     ("one cluster raw, 1 h / 15 s", r#"rate(node_cpu_seconds_total{cluster="c00007"}[5m])"#, 3600),
     ("count of all series", r#"count({__name__=~".+"})"#, 0),
+    HEAVIEST,
 ];
+/// Reads the most samples.
+const HEAVIEST: (&str, &str, i64) =
+    ("sum by cluster of everything, 1 h / 15 s", r#"sum by (cluster) ({__name__=~".+"})"#, 3600);
 
 /// What was seen of one server.
 struct Measured {
@@ -42,6 +48,10 @@ struct Measured {
     restarts: [(f64, f64); 2],
     /// Median milliseconds and number of result series of each query.
     queries: Vec<(f64, usize)>,
+    /// Bytes that the heaviest query took at its peak, over what the server had before.
+    heaviest_bytes: f64,
+    /// Latencies of writing and asking, each alone and both together; of ours.
+    together: Option<(Latencies, Latencies)>,
 }
 
 async fn measure(mut server: Server, shape: Shape, start_ms: i64) -> Measured {
@@ -54,9 +64,11 @@ async fn measure(mut server: Server, shape: Shape, start_ms: i64) -> Measured {
     let cpu = server.cpu_seconds() - before;
     let rss = server.peak_rss_bytes();
     let mut queries = Vec::new();
-    for (_, expression, range) in QUERIES {
+    let mut heaviest_bytes = 0.0;
+    for query @ (_, expression, range) in QUERIES {
         let mut times = Vec::new();
         let mut found = 0;
+        let before = server.forget_peak();
         for _ in 0..REPEAT {
             let asked = Instant::now();
             found = server.ask(expression, end, range).await.expect("the server answers");
@@ -64,9 +76,19 @@ async fn measure(mut server: Server, shape: Shape, start_ms: i64) -> Measured {
         }
         times.sort_by(f64::total_cmp);
         queries.push((times[REPEAT / 2], found));
+        if query == HEAVIEST {
+            heaviest_bytes = server.peak_rss_bytes() - before;
+        }
     }
     let everything = "count by (__name__, cluster) ({__name__=~\".+\"})";
     let all = server.ask(everything, end, 0).await.expect("the server answers");
+    let next_ms = start_ms + shape.steps as i64 * STEP_MS;
+    let together = match server.name {
+        "highwater" => {
+            Some(together(&server, shape, next_ms, &QUERIES.map(|(_, query, range)| (query, range))[..3]).await)
+        }
+        _ => None,
+    };
     server.end("KILL");
     let first = server.start().await;
     let killed = (first, first + server.complete(everything, end, all).await);
@@ -84,6 +106,8 @@ async fn measure(mut server: Server, shape: Shape, start_ms: i64) -> Measured {
         stop_seconds,
         restarts: [killed, clean],
         queries,
+        heaviest_bytes,
+        together,
     }
 }
 
@@ -125,7 +149,15 @@ fn print(shape: Shape, all: &[Measured]) {
             println!("  result series differ: {counts:?}");
         }
     }
+    row("memory at the peak of the last, MiB on top", &|m| m.heaviest_bytes / 1048576.0, 1);
     println!("In brackets: the peer's figure divided by ours.");
+    if let Some((alone, both)) = all[0].together {
+        let change = |before: f64, after: f64| {
+            format!("{before:.2} ms alone, {after:.2} ms together ({:+.0}%)", (after / before - 1.0) * 100.0)
+        };
+        println!("100,000 samples/s and 20 queries/s, ours: a write {},", change(alone.write, both.write));
+        println!("a query {}.", change(alone.query, both.query));
+    }
 }
 
 /// `--series N --steps N --clusters N --batch N --connections N`

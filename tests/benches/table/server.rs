@@ -41,7 +41,8 @@ pub fn servers(folder: &Path) -> Vec<Server> {
     };
     add("highwater", Some(own), &|data, port| {
         let listen = format!("--web.listen-address=127.0.0.1:{port}");
-        vec!["central".to_owned(), format!("--storage.path={data}"), listen, "--log.level=warn".to_owned()]
+        let fixed = ["--query.result-cache-bytes=0", "--log.level=warn"].map(str::to_owned);
+        ["central".to_owned(), format!("--storage.path={data}"), listen].into_iter().chain(fixed).collect()
     });
     let config = folder.join("prometheus.yml");
     std::fs::write(&config, "global: {scrape_interval: 1m}\n").expect("writes");
@@ -111,10 +112,21 @@ impl Server {
         (ticks(11) + ticks(12)) / TICKS
     }
 
-    /// The most memory it ever had, in bytes.
+    /// The most memory it had since its start, or since [`Server::forget_peak`], in bytes.
     pub fn peak_rss_bytes(&self) -> f64 {
+        self.status_bytes("VmHWM:")
+    }
+
+    /// From now on the peak is counted anew. Returns the memory it has now, in bytes.
+    pub fn forget_peak(&self) -> f64 {
+        // The kernel takes 5 for that (proc(5), clear_refs).
+        std::fs::write(format!("/proc/{}/clear_refs", self.process().id()), "5").expect("is ours");
+        self.status_bytes("VmRSS:")
+    }
+
+    fn status_bytes(&self, key: &str) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process().id())).unwrap_or_default();
-        let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or_default();
+        let line = status.lines().find_map(|l| l.strip_prefix(key)).unwrap_or_default();
         line.split_whitespace().next().and_then(|kib| kib.parse::<f64>().ok()).unwrap_or(0.0) * 1024.0
     }
 
@@ -133,24 +145,26 @@ impl Server {
         of(&self.data) as f64
     }
 
+    /// Where and as whom a connection writes.
+    fn writer(&self, client: reqwest::Client) -> Writer {
+        Writer { client, url: format!("http://127.0.0.1:{}/api/v1/write", self.port), name: self.name }
+    }
+
+    /// Sends one request of samples.
+    pub async fn write(&self, body: Vec<u8>) {
+        self.writer(self.client.clone()).send(body).await;
+    }
+
     /// Sends the whole stream over its connections. Returns seconds.
     pub async fn load(&self, shape: Shape, start_ms: i64) -> f64 {
         let started = Instant::now();
-        let url = format!("http://127.0.0.1:{}/api/v1/write", self.port);
         let connection = |number| {
-            let (client, url, name) = (reqwest::Client::new(), url.clone(), self.name);
+            let writer = self.writer(reqwest::Client::new());
             tokio::spawn(async move {
                 let mut part = Part::new(shape, number);
                 for step in 0..shape.steps {
                     for index in 0..part.requests() {
-                        let body = part.request(start_ms + step as i64 * STEP_MS, index);
-                        let request = client
-                            .post(&url)
-                            .header("Content-Type", remote_write::CONTENT_TYPE)
-                            .header("Content-Encoding", remote_write::CONTENT_ENCODING)
-                            .header(remote_write::VERSION_HEADER, remote_write::VERSION);
-                        let answer = request.body(body).send().await.expect("the server answers");
-                        assert!(answer.status().is_success(), "{name} refused a request: {}", answer.status());
+                        writer.send(part.request(start_ms + step as i64 * STEP_MS, index)).await;
                     }
                 }
             })
@@ -173,6 +187,26 @@ impl Server {
         let answer = request.query(&[("query", expression)]).query(&times).send().await?.error_for_status()?;
         let answer: serde_json::Value = serde_json::from_str(&answer.text().await?).unwrap_or_default();
         Ok(answer["data"]["result"].as_array().map_or(0, Vec::len))
+    }
+}
+
+/// One connection that writes.
+struct Writer {
+    client: reqwest::Client,
+    url: String,
+    name: &'static str,
+}
+
+impl Writer {
+    async fn send(&self, body: Vec<u8>) {
+        let request = self
+            .client
+            .post(&self.url)
+            .header("Content-Type", remote_write::CONTENT_TYPE)
+            .header("Content-Encoding", remote_write::CONTENT_ENCODING)
+            .header(remote_write::VERSION_HEADER, remote_write::VERSION);
+        let answer = request.body(body).send().await.expect("the server answers");
+        assert!(answer.status().is_success(), "{} refused a request: {}", self.name, answer.status());
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::format::{HEADER_BYTES, SectionKind, footer, read_outline};
+use model::HistogramBuffer;
 
 /// A small block with pages of every kind, two shapes, and irregular timestamps.
 fn small() -> Content {
@@ -43,6 +44,7 @@ fn use_all(block: &Block) {
     for ordinal in 0..(block.meta().series as u32).min(10) {
         let _ = block.labels_into(ordinal, &mut scratch);
         let _ = block.time_range(ordinal);
+        let _ = reader.read_histograms(ordinal, TimeRange::ALL, &mut HistogramBuffer::default());
         let _ = reader.read(ordinal, TimeRange::ALL, Column::Last, &mut SampleBuffer::default());
         let _ = reader.read(ordinal, range(100, 200_000), Column::Average, &mut SampleBuffer::default());
         let _ = block.value_of(ordinal, "instance");

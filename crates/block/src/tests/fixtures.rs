@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use disk::RealDisk;
+use model::HistogramBuffer;
 
 use super::*;
 
@@ -22,6 +23,11 @@ fn dump(block: &Block, columns: &[Column]) -> String {
                 writeln!(out, "{column:?} {timestamp} {bits:016x}").expect("writes");
             }
         }
+        let mut histograms = HistogramBuffer::default();
+        reader.read_histograms(ordinal, TimeRange::ALL, &mut histograms).expect("reads");
+        for (timestamp, histogram) in histograms.iter() {
+            writeln!(out, "Histogram {timestamp} {:02x?}", histogram.as_bytes()).expect("writes");
+        }
     }
     out
 }
@@ -29,11 +35,11 @@ fn dump(block: &Block, columns: &[Column]) -> String {
 #[test]
 fn version_1_is_read() {
     let all = [Column::Last, Column::Count, Column::Sum, Column::Min, Column::Max];
-    for (name, columns) in [("v1-raw", &all[..1]), ("v1-rollup", &all[..])] {
+    for (name, columns) in [("v1-raw", &all[..1]), ("v1-rollup", &all[..]), ("v1-histograms", &all[..1])] {
         let block = Block::open(Arc::new(RealDisk), &fixture(&format!("{name}.block"))).expect("opens");
         let want = std::fs::read_to_string(fixture(&format!("{name}.txt"))).expect("reads");
         assert_eq!(dump(&block, columns), want, "{name}");
         assert_eq!(block.verify(), []);
-        assert_eq!(block.tombstones().is_empty(), name == "v1-rollup");
+        assert_eq!(block.tombstones().is_empty(), name != "v1-raw");
     }
 }

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::{Notifier, RuleManager, RuleManagerOptions};
+use query_gate::{Caller, GateOptions, QueryGate};
 use rules::External;
 use rules::status::{AlertState, Health, RuleStatus};
-use runtime::CpuPool;
 
 struct World {
     supervisor: Supervisor,
@@ -24,7 +24,7 @@ impl World {
             sink: self.memory.clone(),
             notifier,
             external: external(),
-            pool: CpuPool::new(2, 100),
+            gate: gate(2, &self.metrics),
         };
         RuleManager::start(&self.supervisor, &self.metrics, options, groups(text)).expect("starts")
     }
@@ -104,39 +104,35 @@ async fn a_reload_keeps_what_it_can() {
     assert_eq!(world.supervisor.failed(), None);
 }
 
+fn gate(slots: usize, metrics: &Metrics) -> QueryGate {
+    QueryGate::new(GateOptions { slots, max_waiting: 0 }, metrics).expect("is registered once")
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_busy_pool_is_counted_as_missed() {
+async fn turns_that_pass_while_it_waits_are_counted_as_missed() {
     let world = World::new();
-    let pool = CpuPool::new(1, 0);
-    let (go, gate) = std::sync::mpsc::channel::<()>();
-    let (started, wait) = tokio::sync::oneshot::channel();
-    let busy = tokio::spawn({
-        let pool = pool.clone();
-        async move {
-            pool.run(move || {
-                let _ = started.send(());
-                let _ = gate.recv();
-            })
-            .await
-        }
-    });
-    wait.await.expect("the pool is busy");
+    let gate = gate(1, &world.metrics);
+    let pass = gate.enter(&Caller::default()).await.expect("is free");
     let options = RuleManagerOptions {
         engine: engine(),
         storage: world.memory.clone(),
         sink: world.memory.clone(),
         notifier: None,
         external: external(),
-        pool,
+        gate,
     };
     let text = "groups:\n- {name: g, interval: 20ms, rules: [{record: r, expr: '1'}]}\n";
     let manager = RuleManager::start(&world.supervisor, &world.metrics, options, groups(text)).expect("starts");
+    let waiting = r#"highwater_queries_waiting{class="rules"}"#;
+    eventually("it waits", || metric(&world.metrics, waiting) == Some(1.0)).await;
+    let since = std::time::Instant::now();
+    eventually("turns pass", || since.elapsed() > Duration::from_millis(100)).await;
+    assert!(values(&world.memory, "r").is_empty());
+    drop(pass);
     let missed = r#"prometheus_rule_group_iterations_missed_total{rule_group="r.yml;g"}"#;
-    eventually("evaluations are missed", || metric(&world.metrics, missed) >= Some(2.0)).await;
-    go.send(()).expect("the work waits");
+    eventually("missed turns are counted", || metric(&world.metrics, missed) >= Some(2.0)).await;
     eventually("it goes on", || !values(&world.memory, "r").is_empty()).await;
     assert!(manager.active_alerts().is_empty());
-    busy.await.expect("joins").expect("runs");
     world.supervisor.stop(Duration::from_secs(10)).await;
 }
 

@@ -55,7 +55,8 @@ impl Chunk {
     /// Calls `each` with every sample in order until it returns false.
     #[inline]
     pub(crate) fn each(&self, each: impl FnMut(i64, f64) -> bool) {
-        let mode = Mode::decode((self.header(2) >> 16) as u8);
+        // Chunks are made here alone, so there is none of another mode; it would have no samples.
+        let Some(mode) = Mode::decode((self.header(2) >> 16) as u8) else { return };
         let words = self.0.get(HEADER_WORDS..).unwrap_or_default();
         decode(words, self.first(), self.header(2) as u16, mode, each);
     }
@@ -146,6 +147,11 @@ impl Growing {
     #[inline]
     pub(crate) fn last(&self) -> i64 {
         self.last
+    }
+
+    /// An empty one takes nothing any more: every time counts as one that it has passed.
+    pub(crate) fn shut(&mut self) {
+        self.last = i64::MAX;
     }
 
     /// The newest sample, where it is known without decoding.

@@ -112,11 +112,15 @@ impl Mode {
         }
     }
 
-    pub(super) fn decode(byte: u8) -> Self {
-        match byte & 0xc0 {
+    /// What [`Mode::encode`] made a byte of; `None` for every other byte.
+    pub(super) fn decode(byte: u8) -> Option<Self> {
+        let digits = byte & 0x3f;
+        let mode = match byte & 0xc0 {
             0 => Self::Bits,
-            0x40 => Self::Exact(byte & 0x3f),
-            _ => Self::Near(byte & 0x3f),
-        }
+            0x40 => Self::Exact(digits),
+            0x80 => Self::Near(digits),
+            _ => return None,
+        };
+        (mode.encode() == byte && usize::from(digits) < POWERS.len()).then_some(mode)
     }
 }

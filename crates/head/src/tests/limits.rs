@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use model::{Batch, DecodeLabels, EncodedBatch, EncodedRow, Labels, RefusalReason, TimestampMs};
+use model::{Batch, DecodeLabels, EncodedBatch, EncodedRow, Labels, RefusalReason, TimestampMs, Value};
 
 use super::{OPEN, Spoken, append, batch, labels, options, sample, spoken};
 use crate::{Accepted, Bounds, Head, HeadOptions};
@@ -140,7 +140,7 @@ fn definitions_are_asked_for_until_the_log_has_them_and_again_after_a_cut() {
 #[test]
 fn sealed_samples_are_neither_stored_again_nor_contradicted() {
     let head = Head::new(options());
-    let sealed = |l: &Labels, t: TimestampMs| (*l == labels(0) && t.0 % 2 == 0).then_some(5.0);
+    let sealed = |l: &Labels, t: TimestampMs| (*l == labels(0) && t.0 % 2 == 0).then_some(Value::Float(5.0));
     let bounds = Bounds { sealed_until_ms: 100, sealed: &sealed, ..OPEN };
     let rows = [(0, 2, 5.0), (0, 4, 6.0), (0, 5, 7.0), (1, 2, 6.0), (0, 102, 6.0)];
     let (report, accepted) = append(&head, &rows, 0, &bounds);

@@ -1,6 +1,7 @@
 //! The head as its users see it: against a plain model, with many at once, and its limits one by one.
 
 mod concurrency;
+mod histograms;
 mod limits;
 mod model_test;
 mod reading;

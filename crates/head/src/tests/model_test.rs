@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{Labels, RefusalReason, SampleBuffer, StoredSeries, TimeRange, TimestampMs};
+use model::{Labels, RefusalReason, SampleBuffer, StoredSeries, TimeRange, TimestampMs, Value};
 use postings::MatchCache;
 use proptest::prelude::*;
 
@@ -55,7 +55,7 @@ impl World {
         let sealed = self.sealed.clone();
         let look = |labels: &Labels, at: TimestampMs| {
             assert!(at.0 <= newest, "asked only for what may be sealed");
-            sealed.get(labels).and_then(|samples| samples.get(&at.0)).copied().map(f64::from_bits)
+            sealed.get(labels).and_then(|samples| samples.get(&at.0)).copied().map(f64::from_bits).map(Value::Float)
         };
         let bounds = Bounds { oldest_ms: 2, newest_ms: 2500, sealed_until_ms: newest, sealed: &look };
         let (report, accepted) = match accent {

@@ -56,7 +56,7 @@ async fn the_store_is_told() {
         names.push(format!("snapshot {}", answer["data"]["name"].as_str().expect("is named")));
     }
     let want = [
-        r#"delete __name__="up",__name__="a",b="c" 1000..2500"#,
+        r#"delete __name__="up",b="c",__name__="a" 1000..2500"#,
         r#"delete __name__="up" 1000..1000"#,
         r#"delete __name__="up" 3000..4000"#,
         "clean",
@@ -71,10 +71,15 @@ async fn what_is_not_understood_changes_nothing() {
     let store = Arc::new(Operated::default());
     for (method, path, status, error) in [
         ("POST", "delete_series", 400, "no match[] parameter provided"),
-        ("POST", "delete_series?match[]=up&start=x", 400, "Invalid time value for 'start'"),
+        ("POST", "delete_series?match[]=up&start=x", 400, "invalid time value for 'start'"),
         ("POST", "delete_series?match[]=%7B%7D", 400, "at least one non-empty matcher"),
         ("POST", "delete_series?match[]=up%7B", 400, "invalid parameter"),
-        ("POST", "snapshot?skip_head=perhaps", 400, "neither true nor false"),
+        (
+            "POST",
+            "snapshot?skip_head=perhaps",
+            400,
+            r#"unable to parse boolean: strconv.ParseBool: parsing \"perhaps\": invalid syntax"#,
+        ),
         ("GET", "snapshot", 405, ""),
         ("GET", "delete_series?match[]=up", 405, ""),
     ] {

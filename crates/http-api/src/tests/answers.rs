@@ -1,6 +1,6 @@
 //! What each endpoint says. Texts and shapes were compared with Debian's Prometheus 2.42.
 
-use super::fixture::{app, get, options, post, sample_store};
+use super::fixture::{Store, app, get, options, post, sample_store};
 
 const OK: &str = r#"{"status":"success","data":"#;
 
@@ -32,7 +32,7 @@ async fn check_bad(cases: &[(&str, &str)]) {
 async fn instant_queries() {
     check(&[
         ("/api/v1/query?query=1&time=5", 200, r#"{"resultType":"scalar","result":[5,"1"]}"#),
-        ("/api/v1/query?query=1e-7&time=1.5", 200, r#"{"resultType":"scalar","result":[1.500,"0.0000001"]}"#),
+        ("/api/v1/query?query=1e-7&time=1.5", 200, r#"{"resultType":"scalar","result":[1.5,"0.0000001"]}"#),
         ("/api/v1/query?query=vector(1e-7)&time=1", 200, r#"{"resultType":"vector","result":[{"metric":{},"value":[1,"1e-07"]}]}"#),
         ("/api/v1/query?query=%22a%3C%22&time=1", 200, r#"{"resultType":"string","result":[1,"a\u003c"]}"#),
         (
@@ -83,10 +83,14 @@ async fn range_queries() {
 async fn parameters_that_are_wrong() {
     let step = r#"invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a positive integer"#;
     check_bad(&[
-        ("/api/v1/query", r#"invalid parameter \"query\": parse error: no expression found in input"#),
-        ("/api/v1/query?query=1&time=abc", r#"invalid parameter \"time\": Invalid time value for 'time': cannot parse \"abc\" to a valid timestamp"#),
+        ("/api/v1/query", r#"invalid parameter \"query\": unknown position: parse error: no expression found in input"#),
+        ("/api/v1/series?match[]=up%7B", r#"invalid parameter \"match[]\": 1:4: parse error: unexpected end of input inside braces"#),
+        ("/api/v1/labels?match[]=up%7B", "1:4: parse error: unexpected end of input inside braces"),
+        ("/api/v1/query?query=1&time=abc", r#"invalid parameter \"time\": invalid time value for 'time': cannot parse \"abc\" to a valid timestamp"#),
         ("/api/v1/query?query=1&timeout=abc", r#"invalid parameter \"timeout\": cannot parse \"abc\" to a valid duration"#),
         ("/api/v1/query?query=1&limit=-1", r#"invalid parameter \"limit\": limit must be non-negative"#),
+        ("/api/v1/query?query=1&limit=x", r#"invalid parameter \"limit\": strconv.Atoi: parsing \"x\": invalid syntax"#),
+        ("/api/v1/query?query=1&lookback_delta=x", r#"error parsing lookback delta duration: cannot parse \"x\" to a valid duration"#),
         ("/api/v1/query_range?query=up", r#"invalid parameter \"start\": cannot parse \"\" to a valid timestamp"#),
         ("/api/v1/query_range?query=up&start=1", r#"invalid parameter \"end\": cannot parse \"\" to a valid timestamp"#),
         ("/api/v1/query_range?query=up&start=1&end=0&step=1", r#"invalid parameter \"end\": end timestamp must not be before start time"#),
@@ -100,13 +104,21 @@ async fn parameters_that_are_wrong() {
         ("/api/v1/query_exemplars?query=up&start=3&end=2", "end timestamp must not be before start timestamp"),
         ("/api/v1/series", "no match[] parameter provided"),
         ("/api/v1/series?match[]=%7B%7D", r#"invalid parameter \"match[]\": match[] must contain at least one non-empty matcher"#),
-        ("/api/v1/labels?match[]=%7Ba=%22%22%7D", r#"invalid parameter \"match[]\": match[] must contain at least one non-empty matcher"#),
-        ("/api/v1/label/job/values?match[]=%7Ba=~%22.*%22%7D", r#"invalid parameter \"match[]\": match[] must contain at least one non-empty matcher"#),
-        ("/api/v1/series?match[]=up&start=x", r#"invalid parameter \"start\": Invalid time value for 'start': cannot parse \"x\" to a valid timestamp"#),
+        ("/api/v1/labels?match[]=%7Ba=%22%22%7D", "match[] must contain at least one non-empty matcher"),
+        ("/api/v1/label/job/values?match[]=%7Ba=~%22.*%22%7D", "match[] must contain at least one non-empty matcher"),
+        ("/api/v1/rules?match[]=%7B%7D", "match[] must contain at least one non-empty matcher"),
+        ("/api/v1/series?match[]=up&start=x", r#"invalid parameter \"start\": invalid time value for 'start': cannot parse \"x\" to a valid timestamp"#),
         ("/api/v1/label/U__/values", r#"invalid label name: \"\""#),
         ("/api/v1/metadata?limit=x", "limit must be a number"),
         ("/api/v1/rules?type=x", r#"invalid parameter \"type\": not supported value \"x\""#),
-        ("/api/v1/status/tsdb?limit=0", r#"invalid parameter \"limit\": limit must be a positive number"#),
+        ("/api/v1/status/tsdb?limit=0", "limit must be a positive number"),
+        ("/api/v1/status/tsdb?limit=10001", "limit must not exceed 10000"),
+        ("/api/v1/targets/metadata?limit=x", "limit must be a number"),
+        ("/api/v1/rules?exclude_alerts=maybe", r#"invalid parameter \"exclude_alerts\": error converting exclude_alerts: strconv.ParseBool: parsing \"maybe\": invalid syntax"#),
+        ("/api/v1/rules?group_limit=0", r#"invalid parameter \"group_limit\": group_limit needs to be greater than 0"#),
+        ("/api/v1/rules?group_limit=x", r#"invalid parameter \"group_limit\": group_limit needs to be a valid number: strconv.ParseInt: parsing \"x\": invalid syntax"#),
+        ("/api/v1/rules?group_next_token=x", r#"invalid parameter \"group_next_token\": group_limit needs to be present in order to paginate over the groups"#),
+        ("/api/v1/rules?group_limit=1&group_next_token=x", r#"invalid parameter \"group_next_token\": invalid group_next_token 'x'. were rule groups changed?"#),
     ])
     .await;
 }
@@ -129,6 +141,8 @@ async fn labels_and_series() {
         ("/api/v1/series?match[]=up&limit=1", 200, r#"{"status":"success","data":[{"__name__":"up","instance":"h:1","job":"a"}],"warnings":["results truncated due to limit"]}"#),
         ("/api/v1/query_exemplars?query=up&start=1&end=2", 200, "[]"),
         ("/api/v1/format_query?query=sum(up)by(job)", 200, r#""sum by (job) (up)""#),
+        ("/api/v1/parse_query?query=1.5", 200, r#"{"type":"numberLiteral","val":"1.5"}"#),
+        ("/api/v1/parse_query?query=(up)", 200, r#"{"expr":{"anchored":false,"matchers":[{"name":"__name__","type":"=","value":"up"}],"name":"up","offset":0,"smoothed":false,"startOrEnd":null,"timestamp":null,"type":"vectorSelector"},"type":"parenExpr"}"#),
     ])
     .await;
 }
@@ -217,9 +231,17 @@ async fn rules_come_in_pages() {
         }
     }
     assert_eq!(seen, [2, 1]);
-    for query in ["group_limit=0", "group_limit=x", "group_next_token=x", "group_limit=1&group_next_token=x"] {
-        assert_eq!(get(&app, &format!("/api/v1/rules?{query}")).await.status, 400, "{query}");
-    }
+    // Groups without a rule that is wanted fill no page, and their absence is no reason for another one.
+    let reply = get(&app, "/api/v1/rules?group_limit=1&type=record&rule_group[]=g2&rule_group[]=g3").await;
+    let answer: serde_json::Value = serde_json::from_slice(&reply.body).expect("is JSON");
+    assert_eq!(
+        (&answer["data"]["groups"][0]["name"], &answer["data"]["groupNextToken"]),
+        (&"g2".into(), &serde_json::Value::Null)
+    );
+    // The SHA-256 of "/r.yml;g2", as Prometheus makes its tokens.
+    let reply = get(&app, "/api/v1/rules?group_limit=1").await;
+    let token = "b8e813fa2a35d87f1b56a42ef7393012afbea6eec0972dcbce094a7bb2e204a6";
+    assert!(reply.text().ends_with(&format!(r#""groupNextToken":"{token}"}}}}"#)), "{}", reply.text());
 }
 
 #[tokio::test]
@@ -236,11 +258,11 @@ async fn alerts_and_where_they_go() {
     ])
     .await;
     let app = app(options(sample_store()));
-    for (query, want) in [("exclude_alerts=true", false), ("exclude_alerts=0", true), ("", true)] {
+    let shown = format!(r#""alerts":[{alert}]"#);
+    for (query, want) in [("exclude_alerts=TRUE", r#""alerts":null"#), ("exclude_alerts=0", &shown), ("", &shown)] {
         let text = get(&app, &format!("/api/v1/rules?rule_name[]=Down&{query}")).await.text();
-        assert_eq!(text.contains(alert), want, "{query}");
+        assert!(text.contains(want), "{query}: {text}");
     }
-    assert_eq!(get(&app, "/api/v1/rules?exclude_alerts=maybe").await.status, 400);
 }
 
 #[tokio::test]
@@ -267,6 +289,59 @@ async fn status() {
     assert_eq!(answer["data"]["lastConfigTime"], "2023-11-14T22:13:20Z");
     assert_eq!(answer["data"]["reloadConfigSuccess"], true);
     assert_eq!(answer["data"]["storageRetention"], "15d");
+    assert_ne!(answer["data"]["hostname"], "");
+    check(&[
+        ("/api/v1/status/walreplay", 200, r#"{"min":0,"max":0,"current":0}"#),
+        ("/api/v1/notifications", 200, "[]"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn features_are_those_of_this_server() {
+    let reply = get(&app(options(sample_store())), "/api/v1/features").await;
+    let answer: serde_json::Value = serde_json::from_slice(&reply.body).expect("is JSON");
+    for (area, name, want) in [
+        ("api", "admin", false),
+        ("api", "lifecycle", true),
+        ("api", "remote_write_receiver", true),
+        ("prometheus", "server_mode", true),
+        ("promql", "fill", false),
+        ("promql", "offset", true),
+        ("promql_functions", "rate", true),
+        ("promql_functions", "info", false),
+        ("promql_operators", "topk", true),
+    ] {
+        assert_eq!(answer["data"][area][name], want, "{area} {name}");
+    }
+}
+
+#[tokio::test]
+async fn metadata_of_targets() {
+    let now = runtime::now().0;
+    let mut store = Store::default();
+    store.add(&[("__name__", "up"), ("instance", "h:1"), ("job", "a")], &[(now - 1000, 1.0)]);
+    store.add(&[("__name__", "requests_total"), ("instance", "h:2"), ("job", "a")], &[(now - 1000, 1.0)]);
+    let app = app(options(store));
+    let up = r#"{"target":{"instance":"h:1","job":"a"},"metric":"up","type":"gauge","help":"Whether.","unit":""}"#;
+    let nameless = r#"{"target":{"instance":"h:1","job":"a"},"type":"gauge","help":"Whether.","unit":""}"#;
+    for (query, want) in [
+        ("", up),
+        ("metric=up", nameless),
+        ("metric=requests_total", ""),
+        ("match_target=%7Bjob=%22a%22%7D&limit=1", up),
+        ("match_target=%7Bjob=%22b%22%7D", ""),
+        ("limit=0", ""),
+    ] {
+        let reply = get(&app, &format!("/api/v1/targets/metadata?{query}")).await;
+        assert_eq!(reply.text(), format!("{OK}[{want}]}}"), "{query}");
+    }
+    let reply = get(&app, "/api/v1/targets/metadata?match_target=up%7B").await;
+    assert!(
+        reply.status == 400 && reply.text().contains(r#"invalid parameter \"match_target\": "#),
+        "{}",
+        reply.text()
+    );
 }
 
 #[tokio::test]
@@ -293,7 +368,11 @@ async fn stats_are_told_when_asked() {
     let reply = get(&app, "/api/v1/query?query=sum(up)&time=60&stats=all").await;
     let answer: serde_json::Value = serde_json::from_slice(&reply.body).expect("is JSON");
     let stats = &answer["data"]["stats"];
-    assert!(stats["samples"]["totalQueryableSamples"].as_u64().is_some_and(|n| n >= 2), "{stats}");
+    assert_eq!(stats["samples"]["totalQueryableSamples"], 2, "{stats}");
+    assert_eq!(stats["samples"]["totalQueryableSamplesPerStep"].to_string(), "[[60,2]]");
+    assert!(stats["samples"]["peakSamples"].as_u64().is_some_and(|n| n >= 1), "{stats}");
     assert!(stats["timings"]["execTotalTime"].as_f64().is_some_and(|s| s > 0.0), "{stats}");
     assert!(!get(&app, "/api/v1/query?query=up").await.text().contains("stats"));
+    let totals = get(&app, "/api/v1/query_range?query=sum(up)&start=60&end=61&step=0.5&stats=1").await.text();
+    assert!(totals.contains("\"totalQueryableSamples\":6") && !totals.contains("PerStep"), "{totals}");
 }

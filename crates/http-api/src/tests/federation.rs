@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::http::Request;
 use model::stale_nan;
 use promql::{Engine, EngineOptions};
 
-use super::fixture::{Store, app, get, options, sample_store};
+use super::fixture::{Store, app, get, options, sample_store, send};
 
 /// Labels, age of the newest sample in milliseconds, its value.
 type Recent<'a> = (&'a [(&'a str, &'a str)], i64, f64);
@@ -37,10 +39,36 @@ async fn the_newest_sample_of_every_series() {
          a:b{{instance=\"\",job=\"never\",region=\"eu\"}} +Inf {three}\n\
          # TYPE up untyped\n\
          up{{Zone=\"z\",instance=\"h:1\",job=\"a\",region=\"eu\"}} 1 {one}\n\
-         up{{instance=\"h:2\",job=\"b\",region=\"eu\",zone=\"z\"}} 1e+06 {two}\n"
+         up{{instance=\"h:2\",job=\"b\",zone=\"z\",region=\"eu\"}} 1e+06 {two}\n"
     );
     assert_eq!((reply.status.as_u16(), reply.text()), (200, want));
     assert_eq!(reply.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+}
+
+#[tokio::test]
+async fn odd_names_reach_whoever_understands_them() {
+    let (app, now) = recent(&[(&[("__name__", "http.requests"), ("k8s.io", "x"), ("instance", "h")], 1000, 1.0)]);
+    let at = now - 1000;
+    for (accept, want, content_type) in [
+        (
+            "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+            format!(
+                "# TYPE http_requests untyped\nhttp_requests{{instance=\"h\",k8s_io=\"x\",job=\"never\",region=\"eu\"}} 1 {at}\n"
+            ),
+            "text/plain; version=0.0.4; charset=utf-8",
+        ),
+        (
+            "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.6,*/*;q=0.1",
+            format!(
+                "# TYPE \"http.requests\" untyped\n{{\"http.requests\",instance=\"h\",\"k8s.io\"=\"x\",job=\"never\",region=\"eu\"}} 1 {at}\n"
+            ),
+            "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
+        ),
+    ] {
+        let request = Request::get("/federate?match[]=%7B__name__=~%22http.*%22%7D").header("accept", accept);
+        let reply = send(&app, request.body(Body::empty()).expect("is a request")).await;
+        assert_eq!((reply.text(), reply.header("content-type")), (want, content_type));
+    }
 }
 
 #[tokio::test]
@@ -53,7 +81,7 @@ async fn nothing_asked_nothing_told() {
 async fn a_bad_selector_is_refused_in_plain_text() {
     let reply = get(&app(options(sample_store())), "/federate?match[]=up%7B").await;
     assert_eq!(reply.status, 400);
-    assert!(reply.text().contains("match[]") && !reply.text().starts_with('{'), "{}", reply.text());
+    assert!(reply.text().contains("unexpected end of input inside braces\n"), "{}", reply.text());
     assert!(reply.header("content-type").starts_with("text/plain"));
 }
 

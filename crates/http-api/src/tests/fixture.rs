@@ -7,13 +7,14 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use model::{
-    Column, Labels, Matcher, MetricKind, MetricMetadata, Queryable, SampleBuffer, SelectError, Selection, StoredSeries,
-    TimeRange, TimestampMs, matches_all,
+    Column, Exemplar, ExemplarQueryable, Labels, Matcher, MetricKind, MetricMetadata, Queryable, SampleBuffer,
+    SelectError, Selection, SeriesExemplars, StoredSeries, TimeRange, TimestampMs, matches_all,
 };
 use parking_lot::Mutex;
 use promql::{Engine, EngineOptions};
+use query_gate::{GateOptions, QueryGate, QueryWatch};
 use rules::status::{AlertState, AlertStatus, AlertingStatus, GroupStatus, Health, RecordingStatus, RuleStatus};
-use runtime::{CpuPool, Metrics};
+use runtime::Metrics;
 use tower::ServiceExt;
 
 use crate::{
@@ -183,6 +184,23 @@ fn recording(name: &str) -> RuleStatus {
     })
 }
 
+impl ExemplarQueryable for Sources {
+    /// One of a bucket's series.
+    fn exemplars(&self, any_of: &[Vec<Matcher>], range: TimeRange) -> Vec<SeriesExemplars> {
+        let series = Labels::from_pairs([("__name__", "seconds_bucket"), ("le", "0.5")]);
+        let exemplar = |at, value, labels| Exemplar { timestamp: TimestampMs(at), value, labels };
+        let all = [
+            exemplar(1_000, 6.0, Labels::from_pairs([("trace_id", "a<b"), ("span_id", "1")])),
+            exemplar(2_010, 1e-7, Labels::empty()),
+            exemplar(3_000, f64::INFINITY, Labels::empty()),
+        ];
+        let within = |e: &Exemplar| (range.start..=range.end).contains(&e.timestamp);
+        let exemplars: Vec<Exemplar> = all.into_iter().filter(within).collect();
+        let found = any_of.iter().any(|m| matches_all(m, &series)) && !exemplars.is_empty();
+        if found { vec![SeriesExemplars { series, exemplars }] } else { Vec::new() }
+    }
+}
+
 impl RulesSource for Sources {
     fn groups(&self) -> Vec<GroupStatus> {
         let group = |name: &str, rules| GroupStatus {
@@ -227,6 +245,7 @@ impl StatusSource for Sources {
     fn runtime(&self) -> RuntimeStatus {
         RuntimeStatus {
             reload_succeeded: true,
+            reloaded: None,
             config_loaded: Some(TimestampMs(1_700_000_000_000)),
             retention: "15d".into(),
             corruptions: 0,
@@ -282,21 +301,30 @@ impl StoreSource for Operated {
 }
 
 pub(super) fn options(store: Store) -> ApiOptions {
+    options_of(store, GateOptions { slots: 2, max_waiting: 100 })
+}
+
+pub(super) fn options_of(store: Store, size: GateOptions) -> ApiOptions {
     let metrics = Metrics::new("test").expect("registers");
+    let watch = QueryWatch::new(&metrics, None).expect("registers");
     let sources = Arc::new(Sources);
     ApiOptions {
         role: "central".into(),
         version: "0.1.0".into(),
         revision: "abc".into(),
         started: TimestampMs(1_700_000_000_000),
-        engine: Arc::new(Engine::new(EngineOptions::default())),
+        engine: Arc::new(Engine::new(EngineOptions { observer: Some(Arc::new(watch)), ..EngineOptions::default() })),
         storage: Arc::new(store),
+        exemplars: sources.clone(),
         store: Arc::new(Operated::default()),
         enable_admin: false,
-        pool: CpuPool::new(2, 100),
+        enable_lifecycle: true,
+        receives_writes: true,
+        gate: QueryGate::new(size, &metrics).expect("registers"),
         metrics,
         external_labels: Arc::new(|| Labels::from_pairs([("region", "eu"), ("job", "never")])),
         query_timeout: Duration::from_secs(120),
+        result_cache_bytes: 1 << 20,
         cors_origins: CorsOrigins::default(),
         status: sources.clone(),
         targets: sources.clone(),

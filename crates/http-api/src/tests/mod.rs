@@ -2,7 +2,11 @@
 
 mod administration;
 mod answers;
+mod clients;
+mod description;
+mod exemplars;
 mod federation;
 mod fixture;
 mod hostile;
+mod remote_read;
 mod transport;

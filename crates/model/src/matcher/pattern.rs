@@ -4,10 +4,11 @@
 use memchr::memmem::Finder;
 use regex::Regex;
 use regex_syntax::ParserBuilder;
-use regex_syntax::hir::{Hir, HirKind};
+use regex_syntax::hir::{Class, Hir, HirKind};
 
 use super::MatcherError;
 use super::expand::{Alternative, expand};
+use super::re2::rust_regex;
 
 /// With more alternatives that contain wildcards than this, one regular expression is faster than trying each.
 const MAX_GLOBS: usize = 16;
@@ -28,26 +29,30 @@ pub(super) enum Pattern {
         /// What every match begins with.
         prefix: String,
         regex: Regex,
+        /// About how much memory it takes.
+        weight_bytes: usize,
     },
 }
 
 impl Pattern {
     /// Compiles `pattern` as Prometheus does: anchored at both ends, `.` matches newlines too.
     pub(super) fn new(pattern: &str) -> Result<Self, MatcherError> {
-        // Parsed alone: "a)(b" would become valid inside the group that anchors it.
+        // Translated and parsed alone: "a)(b" would become valid inside the group that anchors it.
+        let translated = rust_regex(pattern)?;
         let hir = ParserBuilder::new()
             .dot_matches_new_line(true)
             .build()
-            .parse(pattern)
+            .parse(&translated)
             .map_err(|error| refusal(pattern, &error.to_string()))?;
         if let Some(plain) = plain(&hir, pattern.len()) {
             return Ok(plain);
         }
-        let regex = Regex::new(&format!("^(?s:{pattern})$")).map_err(|error| refusal(pattern, &error.to_string()))?;
+        let regex =
+            Regex::new(&format!("^(?s:{translated})$")).map_err(|error| refusal(pattern, &error.to_string()))?;
         let mut prefix = Vec::new();
         leading_text(&hir, &mut prefix);
         let valid = prefix.utf8_chunks().next().map_or("", |chunk| chunk.valid());
-        Ok(Self::Regex { prefix: valid.to_owned(), regex })
+        Ok(Self::Regex { prefix: valid.to_owned(), regex, weight_bytes: weight_bytes(&hir) })
     }
 
     pub(super) fn is_match(&self, value: &str) -> bool {
@@ -57,7 +62,7 @@ impl Pattern {
                     && (literals.binary_search_by(|l| l.as_str().cmp(value)).is_ok()
                         || globs.iter().any(|glob| glob.is_match(value)))
             }
-            Self::Regex { prefix, regex } => strip_start(value, prefix).is_some() && regex.is_match(value),
+            Self::Regex { prefix, regex, .. } => strip_start(value, prefix).is_some() && regex.is_match(value),
         }
     }
 
@@ -73,6 +78,14 @@ impl Pattern {
     pub(super) fn prefix(&self) -> &str {
         match self {
             Self::Plain { prefix, .. } | Self::Regex { prefix, .. } => prefix,
+        }
+    }
+
+    /// About how much memory it takes; what is compared as text is not counted.
+    pub(super) fn weight_bytes(&self) -> usize {
+        match self {
+            Self::Plain { .. } => 0,
+            Self::Regex { weight_bytes, .. } => *weight_bytes,
         }
     }
 
@@ -126,6 +139,25 @@ fn leading_text(hir: &Hir, into: &mut Vec<u8>) -> bool {
         HirKind::Capture(capture) => leading_text(&capture.sub, into),
         HirKind::Concat(parts) => parts.iter().all(|part| leading_text(part, into)),
         HirKind::Class(_) | HirKind::Repetition(_) | HirKind::Alternation(_) => false,
+    }
+}
+
+/// About how many bytes an expression has when it is compiled. A class beyond ASCII becomes a tree of bytes: 1 KiB for `[^a]`,
+/// 50 KiB for `\pL`.
+fn weight_bytes(hir: &Hir) -> usize {
+    let sum = |parts: &[Hir]| parts.iter().map(weight_bytes).fold(16, usize::saturating_add);
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => 16,
+        HirKind::Literal(literal) => 16 * literal.0.len(),
+        HirKind::Class(Class::Bytes(class)) => 16 + 16 * class.ranges().len(),
+        HirKind::Class(Class::Unicode(class)) if class.is_ascii() => 16 + 16 * class.ranges().len(),
+        HirKind::Class(Class::Unicode(class)) => 64 * (16 + class.ranges().len()),
+        HirKind::Repetition(repetition) => {
+            let times = repetition.max.unwrap_or(repetition.min.saturating_add(1)).max(1);
+            weight_bytes(&repetition.sub).saturating_mul(times as usize)
+        }
+        HirKind::Capture(capture) => weight_bytes(&capture.sub).saturating_add(32),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => sum(parts),
     }
 }
 

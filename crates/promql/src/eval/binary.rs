@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
-use model::{Labels, LabelsBuilder, METRIC_NAME};
+use model::{Labels, LabelsBuilder, METRIC_NAME, is_legacy_label_name};
+use promql_syntax::quote;
 
+use super::labels::is_metadata;
 use super::map::same_labelset;
 use super::rows::{Merged, Row, Rows};
-use super::{Evaluation, Sink, Steps, absent, is_absent};
+use super::{Budget, Evaluation, Sink, Steps, absent, is_absent};
 use crate::PromqlError;
 use crate::plan::{BinaryOp, Cardinality, Vector, VectorBinary};
 
@@ -61,39 +63,60 @@ struct Side {
     any: Vec<bool>,
 }
 
+impl Side {
+    fn group(&self, key: &Labels) -> Vec<&Row> {
+        self.by_key.get(key).into_iter().flatten().map(|at| &self.rows[*at]).collect()
+    }
+
+    /// The keys in order of their rows, so that answers and errors do not depend on hashing.
+    fn keys(&self) -> Vec<&Labels> {
+        let mut keys: Vec<_> = self.by_key.iter().collect();
+        keys.sort_by_key(|(_, rows)| rows.first().copied());
+        keys.into_iter().map(|(key, _)| key).collect()
+    }
+}
+
 impl Evaluation<'_> {
     /// An operator between two vectors.
     pub(super) fn binary(&self, node: &VectorBinary, steps: Steps, sink: &mut Sink<'_>) -> Result<(), PromqlError> {
         let mut left_rows = Rows::new(self.budget)?;
         let mut right_rows = Rows::new(self.budget)?;
         let left = self.side(node, &node.left, steps, &mut left_rows)?;
-        if left.rows.is_empty() {
-            return Ok(());
-        }
         let right = self.side(node, &node.right, steps, &mut right_rows)?;
         let swapped = node.cardinality == Cardinality::OneToMany;
         let (many, one) = if swapped { (&right, &left) } else { (&left, &right) };
-        for rows in one.by_key.values().filter(|rows| rows.len() > 1) {
-            refuse_duplicates(node, one, many, rows)?;
+        let (fill_many, fill_one) =
+            if swapped { (node.fill_right, node.fill_left) } else { (node.fill_left, node.fill_right) };
+        let mut matches = Matches {
+            node,
+            budget: self.budget,
+            results: Merged::new(self.budget)?,
+            column: vec![absent(); steps.count],
+            matched: vec![false; steps.count],
+        };
+        let _held = self.budget.hold(steps.count)?;
+        for key in one.keys() {
+            refuse_duplicates(node, one, many, &one.by_key[key])?;
         }
-        let mut results = Merged::new(self.budget)?;
-        let mut scratch = Scratch { column: vec![absent(); steps.count], seen: vec![false; steps.count] };
-        let mut keys: Vec<_> = many.by_key.iter().collect();
-        // In order of rows, so that answers and errors do not depend on hashing.
-        keys.sort_by_key(|(_, rows)| rows.first().copied());
-        for (key, many_rows) in keys {
-            let Some(one_rows) = one.by_key.get(key) else { continue };
-            scratch.seen.fill(false);
-            for many_row in many_rows.iter().map(|at| &many.rows[*at]) {
-                for one_row in one_rows.iter().map(|at| &one.rows[*at]) {
-                    self.budget.work(steps.count)?;
-                    combine(node, many_row, one_row, &mut scratch)?;
-                    let labels = result_labels(node, &many_row.labels, &one_row.labels);
-                    results.add((&labels).into(), &scratch.column)?.map_err(|_| clash(node))?;
+        for key in many.keys() {
+            let (many_rows, one_rows) = (many.group(key), one.group(key));
+            let mut taken = Taken::new(node, &many_rows, steps);
+            let filled = fill_one.map(|fill| filled(key, &one_rows, fill, steps));
+            for many_row in &many_rows {
+                for one_row in one_rows.iter().copied().chain(&filled) {
+                    matches.pair(many_row, one_row, &mut taken)?;
                 }
             }
         }
-        results.rows.rows.iter_mut().try_for_each(|row| sink((&row.labels).into(), &mut row.values))
+        if let Some(fill) = fill_many {
+            for key in one.keys() {
+                let filled = filled(key, &many.group(key), fill, steps);
+                for one_row in one.group(key) {
+                    matches.pair(&filled, one_row, &mut Taken::Anything)?;
+                }
+            }
+        }
+        matches.results.rows.rows.iter_mut().try_for_each(|row| sink((&row.labels).into(), &mut row.values))
     }
 
     fn side(
@@ -120,37 +143,91 @@ impl Evaluation<'_> {
     }
 }
 
-struct Scratch {
-    column: Vec<f64>,
-    /// Steps at which the match group already has a result.
-    seen: Vec<bool>,
+/// A row that stands in where none of the match group has a value.
+fn filled(key: &Labels, rows: &[&Row], fill: f64, steps: Steps) -> Row {
+    let empty = |step: usize| rows.iter().all(|row| is_absent(row.values[step]));
+    let values = (0..steps.count).map(|step| if empty(step) { fill } else { absent() }).collect();
+    Row { labels: key.clone(), values }
 }
 
-/// Fills the scratch column with the results of one pair of rows.
-fn combine(node: &VectorBinary, many: &Row, one: &Row, scratch: &mut Scratch) -> Result<(), PromqlError> {
-    let (left, right) = if node.cardinality == Cardinality::OneToMany { (one, many) } else { (many, one) };
-    let slots = scratch.column.iter_mut().zip(&mut scratch.seen);
-    for ((slot, seen), (l, r)) in slots.zip(left.values.iter().zip(&right.values)) {
-        *slot = if is_absent(*l) || is_absent(*r) { absent() } else { element(node.op, node.return_bool, *l, *r, *l) };
-        if node.cardinality == Cardinality::OneToOne && !is_absent(*slot) {
-            if *seen {
-                return Err(PromqlError::execution(
-                    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
-                ));
-            }
-            *seen = true;
+/// Which results one match group already has.
+enum Taken {
+    /// No two can meet.
+    Anything,
+    /// One for each step, where there may only be one.
+    Steps(Vec<bool>),
+    /// One for each step and label set.
+    Labels(HashMap<Labels, Vec<bool>>),
+}
+
+impl Taken {
+    fn new(node: &VectorBinary, many_rows: &[&Row], steps: Steps) -> Self {
+        // Rows of one group differ, and their results do, where these are all that is lost of a row.
+        let replaced = |row: &&Row| node.include.iter().any(|label| row.labels.get(label).is_some());
+        match node.cardinality {
+            _ if many_rows.len() < 2 => Self::Anything,
+            Cardinality::OneToOne => Self::Steps(vec![false; steps.count]),
+            _ if !node.loses_names && !many_rows.iter().any(replaced) => Self::Anything,
+            Cardinality::ManyToOne | Cardinality::OneToMany => Self::Labels(HashMap::new()),
         }
     }
-    Ok(())
+
+    fn take(&mut self, labels: &Labels, matched: &[bool]) -> Result<(), PromqlError> {
+        let (before, text) = match self {
+            Self::Anything => return Ok(()),
+            Self::Steps(before) => (before, "many-to-one matching must be explicit (group_left/group_right)"),
+            Self::Labels(results) => {
+                let before = results.entry(labels.clone()).or_insert_with(|| vec![false; matched.len()]);
+                (before, "grouping labels must ensure unique matches")
+            }
+        };
+        for (before, now) in before.iter_mut().zip(matched) {
+            if *before && *now {
+                return Err(PromqlError::execution(format!("multiple matches for labels: {text}")));
+            }
+            *before |= *now;
+        }
+        Ok(())
+    }
+}
+
+/// The results of all match groups, and scratch columns.
+struct Matches<'n> {
+    node: &'n VectorBinary,
+    budget: &'n Budget,
+    results: Merged<'n>,
+    column: Vec<f64>,
+    matched: Vec<bool>,
+}
+
+impl Matches<'_> {
+    /// Adds the results of one pair of rows.
+    fn pair(&mut self, many: &Row, one: &Row, taken: &mut Taken) -> Result<(), PromqlError> {
+        let node = self.node;
+        self.budget.work(self.column.len())?;
+        let (left, right) = if node.cardinality == Cardinality::OneToMany { (one, many) } else { (many, one) };
+        let slots = self.column.iter_mut().zip(&mut self.matched);
+        for ((slot, matched), (l, r)) in slots.zip(left.values.iter().zip(&right.values)) {
+            *matched = !is_absent(*l) && !is_absent(*r);
+            *slot = if *matched { element(node.op, node.return_bool, *l, *r, *l) } else { absent() };
+        }
+        let labels = result_labels(node, &many.labels, &one.labels);
+        taken.take(&labels, &self.matched)?;
+        self.results.add((&labels).into(), &self.column)?.map_err(|_| same_labelset())
+    }
 }
 
 /// Of the "one" side, no two rows of a match group may have a value at the same step.
 fn refuse_duplicates(node: &VectorBinary, one: &Side, many: &Side, rows: &[usize]) -> Result<(), PromqlError> {
+    if rows.len() < 2 {
+        return Ok(());
+    }
+    let always = node.fill_left.is_some() || node.fill_right.is_some();
     let mut holder: Vec<Option<usize>> = vec![None; many.any.len()];
     for at in rows {
         for (step, value) in one.rows[*at].values.iter().enumerate() {
             // Where the other side is empty there is nothing to match.
-            if is_absent(*value) || !many.any[step] {
+            if is_absent(*value) || !(always || many.any[step]) {
                 continue;
             }
             if let Some(first) = holder[step] {
@@ -169,25 +246,17 @@ fn refuse_duplicates(node: &VectorBinary, one: &Side, many: &Side, rows: &[usize
     Ok(())
 }
 
-fn clash(node: &VectorBinary) -> PromqlError {
-    match node.cardinality {
-        Cardinality::OneToOne => same_labelset(),
-        Cardinality::ManyToOne | Cardinality::OneToMany => {
-            PromqlError::execution("multiple matches for labels: grouping labels must ensure unique matches")
-        }
-    }
-}
-
 /// All labels within the braces, as Prometheus' messages show them.
-fn braced(labels: &Labels) -> String {
-    let pairs: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+pub(super) fn braced(labels: &Labels) -> String {
+    let shown = |name: &str| if is_legacy_label_name(name) { name.to_owned() } else { quote(name) };
+    let pairs: Vec<_> = labels.iter().map(|(name, value)| format!("{}={}", shown(name), quote(value))).collect();
     format!("{{{}}}", pairs.join(", "))
 }
 
 fn result_labels(node: &VectorBinary, many: &Labels, one: &Labels) -> Labels {
     let mut labels = LabelsBuilder::from_labels(many);
     if !node.op.is_comparison() || node.return_bool {
-        labels.remove(METRIC_NAME);
+        labels.retain(|name, _| !is_metadata(name));
     }
     if node.cardinality == Cardinality::OneToOne {
         // The name is matched on only where `on` lists it, yet a comparison keeps it unless `on` drops it.

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use model::Labels;
 
-use super::labels::collect;
+use super::labels::{RowLabels, collect};
+use crate::plan::Grouping;
 
 /// Groups in order of their first row. A row of a group that is there allocates nothing.
 #[derive(Debug)]
 pub(super) struct Groups<T> {
-    /// By the bytes that [`write_key`] makes of their labels.
+    /// By the bytes that [`write_pair`] makes of their labels.
     index: HashMap<Box<[u8]>, usize>,
     /// The key that is looked for, and that of the row before: rows come in order of labels, so it is often the same.
     key: Vec<u8>,
@@ -29,12 +30,37 @@ impl<T> Groups<T> {
         labels: impl Iterator<Item = (&'p str, &'p str)> + Clone,
         make: impl FnOnce() -> Result<T, E>,
     ) -> Result<&mut T, E> {
-        write_key(&mut self.key, labels.clone());
+        self.key.clear();
+        labels.clone().for_each(|(name, value)| write_pair(&mut self.key, name, value));
+        self.found(|| collect(labels), make)
+    }
+
+    /// The group of a row. The labels of a stored series are built only where it is the first of its group.
+    pub fn of_row<E>(
+        &mut self,
+        grouping: &Grouping,
+        names: &[&str],
+        labels: RowLabels<'_>,
+        make: impl FnOnce() -> Result<T, E>,
+    ) -> Result<&mut T, E> {
+        self.key.clear();
+        grouping.each_kept(labels, names, &mut |name, value| write_pair(&mut self.key, name, value));
+        self.found(|| grouping.key(labels, names), make)
+    }
+
+    /// The groups in order of their labels: that of their first rows depends on which rows there are at the steps that are
+    /// evaluated, and so would the last bit of a sum over them.
+    pub fn in_order(mut self) -> Vec<(Labels, T)> {
+        self.groups.sort_by(|a, b| a.0.cmp(&b.0));
+        self.groups
+    }
+
+    fn found<E>(&mut self, labels: impl FnOnce() -> Labels, make: impl FnOnce() -> Result<T, E>) -> Result<&mut T, E> {
         if self.groups.is_empty() || !equal(&self.key, &self.previous) {
             self.at = match self.index.get(self.key.as_slice()) {
                 Some(at) => *at,
                 None => {
-                    self.groups.push((collect(labels), make()?));
+                    self.groups.push((labels(), make()?));
                     self.index.insert(self.key.as_slice().into(), self.groups.len() - 1);
                     self.groups.len() - 1
                 }
@@ -50,10 +76,9 @@ fn equal(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && (a.is_empty() || a == b)
 }
 
-/// Names and values, each after its length, so that equal bytes are equal labels.
-fn write_key<'p>(key: &mut Vec<u8>, labels: impl Iterator<Item = (&'p str, &'p str)>) {
-    key.clear();
-    for part in labels.flat_map(|(name, value)| [name, value]) {
+/// A name and a value, each after its length, so that equal bytes are equal labels.
+fn write_pair(key: &mut Vec<u8>, name: &str, value: &str) {
+    for part in [name, value] {
         key.extend_from_slice(&part.len().to_le_bytes());
         key.extend_from_slice(part.as_bytes());
     }

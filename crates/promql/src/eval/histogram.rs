@@ -1,218 +1,144 @@
-//! `histogram_quantile` over classic buckets: cumulative counters with an upper bound in the label `le`.
+//! Functions of histograms. Classic ones are series of cumulative counters with an upper bound in the label `le`; of
+//! native ones there are none yet, so that functions that look at those alone answer nothing.
 
-use model::BUCKET_LABEL;
+use std::collections::BTreeMap;
 
+use model::{BUCKET_LABEL, LabelsBuilder};
+
+use super::annotations::{Forced, Remark};
+use super::buckets::{self, Bucket, Repair};
 use super::groups::Groups;
 use super::rows::Rows;
+use super::text::open_metrics;
 use super::{Evaluation, RowLabels, Sink, Steps, absent, is_absent};
 use crate::PromqlError;
-use crate::plan::{Scalar, Vector};
-
-// Differences between neighbouring buckets below this, relative to their counts, are noise of floating point.
-const TOLERANCE: f64 = 1e-12;
-const SMALLEST_NORMAL: f64 = f64::MIN_POSITIVE;
-
-/// One bucket at one step: upper bound, cumulative count.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Bucket {
-    bound: f64,
-    count: f64,
-}
+use crate::plan::{HistogramCall, HistogramFunction};
 
 /// The rows of one histogram, each with its upper bound.
 struct Histogram<'a> {
     rows: Rows<'a>,
     bounds: Vec<f64>,
-    metric: String,
+}
+
+impl Histogram<'_> {
+    /// The rows by their bounds.
+    fn order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.rows.rows.len()).collect();
+        order.sort_by(|a, b| self.bounds[*a].total_cmp(&self.bounds[*b]));
+        order
+    }
 }
 
 impl Evaluation<'_> {
-    /// `histogram_quantile(quantile, input)`.
-    pub(super) fn histogram_quantile(
-        &self,
-        quantile: &Scalar,
-        input: &Vector,
-        steps: Steps,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), PromqlError> {
-        let phi = self.scalar(quantile, steps)?;
-        self.check_quantile(&phi);
+    /// A function over classic histograms.
+    pub(super) fn histogram(&self, call: &HistogramCall, steps: Steps, sink: &mut Sink<'_>) -> Result<(), PromqlError> {
+        let params: Vec<_> = call.params.iter().map(|p| self.scalar(&p.value, steps)).collect::<Result<_, _>>()?;
+        if call.function != HistogramFunction::Fraction {
+            call.params.iter().zip(&params).for_each(|(param, phi)| self.check_quantile(param.place, phi));
+        }
+        let histograms = self.histograms(call, steps)?;
+        let mut column = vec![absent(); steps.count];
+        for (labels, histogram) in &histograms.groups {
+            let labels = RowLabels::from(labels).without_name();
+            match (&call.function, params.as_slice()) {
+                (HistogramFunction::Fraction, [lower, upper]) => {
+                    self.each_step(histogram, &mut column, |step, buckets| {
+                        buckets::fraction(lower[step], upper[step], buckets)
+                    })?;
+                    sink(labels, &mut column)?;
+                }
+                (HistogramFunction::Quantile, [phi]) => {
+                    self.quantiles(call, histogram, phi, steps, &mut column)?;
+                    sink(labels, &mut column)?;
+                }
+                (HistogramFunction::Quantiles(label), phis) => {
+                    for phi in phis {
+                        self.quantiles(call, histogram, phi, steps, &mut column)?;
+                        send_labelled(label, phi, labels, &column, sink)?;
+                    }
+                }
+                _ => return Err(PromqlError::execution("missing parameter of a histogram function")),
+            }
+        }
+        Ok(())
+    }
+
+    /// The histograms of the input, by all labels but `le`.
+    fn histograms(&self, call: &HistogramCall, steps: Steps) -> Result<Groups<Histogram<'_>>, PromqlError> {
         let mut histograms: Groups<Histogram<'_>> = Groups::new();
-        self.vector(input, steps, &mut |labels, column| {
-            let Some(bound) = self.bound(labels) else { return Ok(()) };
-            let histogram =
-                histograms.entry(labels.without_name().iter().filter(|(name, _)| *name != BUCKET_LABEL), || {
-                    let (rows, metric) = (Rows::new(self.budget)?, labels.metric_name().to_owned());
-                    Ok::<_, PromqlError>(Histogram { rows, bounds: Vec::new(), metric })
-                })?;
+        self.vector(&call.input, steps, &mut |labels, column| {
+            if column.iter().all(|v| is_absent(*v)) {
+                return Ok(());
+            }
+            let text = labels.get(BUCKET_LABEL).unwrap_or("");
+            let Ok(bound) = text.parse::<f64>() else {
+                self.note(call.buckets, &Remark::BadBucketLabel(text));
+                return Ok(());
+            };
+            let histogram = histograms.entry(labels.iter().filter(|(name, _)| *name != BUCKET_LABEL), || {
+                Ok::<_, PromqlError>(Histogram { rows: Rows::new(self.budget)?, bounds: Vec::new() })
+            })?;
             histogram.rows.keep(labels, column)?;
-            // A row without values is not kept.
-            histogram.bounds.resize(histogram.rows.rows.len(), bound);
+            histogram.bounds.push(bound);
             Ok(())
         })?;
-        let mut column = vec![absent(); steps.count];
-        for (labels, histogram) in histograms.groups {
-            self.quantiles(&histogram, &phi, &mut column)?;
-            sink((&labels).into(), &mut column)?;
-        }
-        Ok(())
+        Ok(histograms)
     }
 
-    fn bound(&self, labels: RowLabels<'_>) -> Option<f64> {
-        let text = labels.get(BUCKET_LABEL).unwrap_or("");
-        let bound = text.parse::<f64>().ok();
-        if bound.is_none() {
-            let metric = labels.metric_name();
-            self.warn(|| {
-                format!(
-                    "bucket label \"le\" is missing or has a malformed value of {text:?} for metric name {metric:?}"
-                )
-            });
-        }
-        bound
+    fn quantiles(
+        &self,
+        call: &HistogramCall,
+        histogram: &Histogram<'_>,
+        phi: &[f64],
+        steps: Steps,
+        column: &mut [f64],
+    ) -> Result<(), PromqlError> {
+        self.each_step(histogram, column, |step, buckets| {
+            let (value, repair) = buckets::quantile(phi[step], buckets);
+            if let Some(Repair { low, high, difference }) = repair {
+                let at = steps.at(step);
+                let forced = Forced { first_ms: at, last_ms: at, low, high, difference, count: 1 };
+                self.note(call.repairs, &Remark::ForcedMonotonicity(forced));
+            }
+            value
+        })
     }
 
-    fn quantiles(&self, histogram: &Histogram<'_>, phi: &[f64], column: &mut [f64]) -> Result<(), PromqlError> {
-        let rows = &histogram.rows.rows;
-        let mut order: Vec<usize> = (0..rows.len()).collect();
-        order.sort_by(|a, b| histogram.bounds[*a].total_cmp(&histogram.bounds[*b]));
-        let mut buckets = Vec::with_capacity(rows.len());
+    /// Fills a column from the buckets that are there at each step.
+    fn each_step(
+        &self,
+        histogram: &Histogram<'_>,
+        column: &mut [f64],
+        mut value: impl FnMut(usize, &mut Vec<Bucket>) -> f64,
+    ) -> Result<(), PromqlError> {
+        let (order, mut buckets) = (histogram.order(), Vec::new());
         for (step, slot) in column.iter_mut().enumerate() {
             buckets.clear();
-            let present = order.iter().map(|at| Bucket { bound: histogram.bounds[*at], count: rows[*at].values[step] });
-            buckets.extend(present.filter(|bucket| !is_absent(bucket.count)));
+            let counts = order.iter().map(|at| (histogram.bounds[*at], histogram.rows.rows[*at].values[step]));
+            buckets.extend(counts.filter(|(_, c)| !is_absent(*c)).map(|(bound, count)| Bucket { bound, count }));
             self.budget.work(buckets.len())?;
-            if buckets.is_empty() {
-                *slot = absent();
-                continue;
-            }
-            let (value, repaired) = bucket_quantile(phi[step], &mut buckets);
-            *slot = value;
-            if repaired {
-                let metric = &histogram.metric;
-                self.inform(|| {
-                    format!(
-                        "input to histogram_quantile needed to be fixed for monotonicity (see \
-                         https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile) \
-                         for metric name {metric:?}"
-                    )
-                });
-            }
+            *slot = if buckets.is_empty() { absent() } else { value(step, &mut buckets) };
         }
         Ok(())
     }
 }
 
-/// The quantile, and whether counts had to be made to grow. Buckets are sorted by bound.
-fn bucket_quantile(phi: f64, buckets: &mut Vec<Bucket>) -> (f64, bool) {
-    if phi.is_nan() {
-        return (f64::NAN, false);
+/// Sends a column under a label that holds the quantile, which may be another one at another step.
+fn send_labelled(
+    label: &str,
+    phi: &[f64],
+    labels: RowLabels<'_>,
+    column: &[f64],
+    sink: &mut Sink<'_>,
+) -> Result<(), PromqlError> {
+    let mut rows: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+    for (step, (phi, value)) in phi.iter().zip(column).enumerate() {
+        rows.entry(phi.to_bits()).or_insert_with(|| vec![absent(); column.len()])[step] = *value;
     }
-    if !(0.0..=1.0).contains(&phi) {
-        return (if phi < 0.0 { f64::NEG_INFINITY } else { f64::INFINITY }, false);
+    let mut builder = LabelsBuilder::from_labels(&labels.build());
+    for (phi, mut column) in rows {
+        builder.set(label, &open_metrics(f64::from_bits(phi)));
+        sink((&builder.build()).into(), &mut column)?;
     }
-    if buckets.last().is_none_or(|last| last.bound != f64::INFINITY) {
-        return (f64::NAN, false);
-    }
-    coalesce(buckets);
-    let repaired = make_monotonic(buckets);
-    let last = buckets.len() - 1;
-    let observations = buckets[last].count;
-    if last == 0 || observations == 0.0 || observations.is_nan() {
-        return (f64::NAN, repaired);
-    }
-    let mut rank = phi * observations;
-    let at = buckets[..last].partition_point(|bucket| bucket.count < rank);
-    if at == last {
-        return (buckets[last - 1].bound, repaired);
-    }
-    if at == 0 && buckets[0].bound <= 0.0 {
-        return (buckets[0].bound, repaired);
-    }
-    let Bucket { bound: end, mut count } = buckets[at];
-    let mut start = 0.0;
-    if at > 0 {
-        start = buckets[at - 1].bound;
-        count -= buckets[at - 1].count;
-        rank -= buckets[at - 1].count;
-    }
-    (start + (end - start) * (rank / count), repaired)
-}
-
-/// Lays buckets with the same bound into one.
-fn coalesce(buckets: &mut Vec<Bucket>) {
-    buckets.dedup_by(|later, kept| {
-        let same = later.bound == kept.bound;
-        if same {
-            kept.count += later.count;
-        }
-        same
-    });
-}
-
-/// Cumulative counts cannot fall; where they do, the scrape saw the buckets at different moments. True when a fall was
-/// more than noise.
-fn make_monotonic(buckets: &mut [Bucket]) -> bool {
-    let mut repaired = false;
-    for at in 1..buckets.len() {
-        let (before, now) = (buckets[at - 1].count, buckets[at].count);
-        let noise = almost_equal(before, now);
-        if noise || now < before {
-            buckets[at].count = before;
-            repaired |= !noise;
-        }
-    }
-    repaired
-}
-
-fn almost_equal(a: f64, b: f64) -> bool {
-    if a == b || (a.is_nan() && b.is_nan()) {
-        return true;
-    }
-    let (difference, magnitude) = ((a - b).abs(), a.abs() + b.abs());
-    if a == 0.0 || b == 0.0 || magnitude < SMALLEST_NORMAL {
-        return difference < TOLERANCE * SMALLEST_NORMAL;
-    }
-    difference / magnitude.min(f64::MAX) < TOLERANCE
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn quantile(phi: f64, buckets: &[(f64, f64)]) -> (f64, bool) {
-        let mut buckets: Vec<_> =
-            buckets.iter().map(|(bound, count)| Bucket { bound: *bound, count: *count }).collect();
-        bucket_quantile(phi, &mut buckets)
-    }
-
-    const INF: f64 = f64::INFINITY;
-
-    #[test]
-    fn interpolates_within_the_bucket() {
-        let buckets = [(1.0, 10.0), (2.0, 30.0), (4.0, 40.0), (INF, 40.0)];
-        assert_eq!(quantile(0.5, &buckets), (1.5, false));
-        assert_eq!(quantile(0.125, &buckets), (0.5, false));
-        assert_eq!(quantile(1.0, &buckets), (4.0, false));
-        assert_eq!(quantile(0.99, &[(1.0, 1.0), (INF, 10.0)]), (1.0, false));
-        assert_eq!(quantile(0.1, &[(-1.0, 10.0), (1.0, 10.0), (INF, 10.0)]), (-1.0, false));
-        assert_eq!(quantile(-1.0, &buckets).0, f64::NEG_INFINITY);
-        assert_eq!(quantile(2.0, &buckets).0, INF);
-    }
-
-    #[test]
-    fn has_no_answer_without_observations_or_infinity() {
-        for buckets in
-            [&[(1.0, 5.0)][..], &[(INF, 5.0)], &[(1.0, 0.0), (INF, 0.0)], &[(1.0, f64::NAN), (INF, f64::NAN)]]
-        {
-            assert!(quantile(0.5, buckets).0.is_nan(), "{buckets:?}");
-        }
-    }
-
-    #[test]
-    fn repairs_falling_counts_and_says_so() {
-        assert_eq!(quantile(0.5, &[(1.0, 10.0), (2.0, 5.0), (INF, 20.0)]), (1.0, true));
-        assert_eq!(quantile(0.5, &[(1.0, 10.0), (2.0, 10.0 - 1e-13), (INF, 20.0)]), (1.0, false));
-        assert_eq!(quantile(0.5, &[(1.0, 4.0), (1.0, 6.0), (INF, 20.0)]), (1.0, false));
-    }
+    Ok(())
 }

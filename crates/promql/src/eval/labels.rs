@@ -3,6 +3,12 @@
 
 use model::{Labels, METRIC_NAME, StoredSeries};
 
+/// Whether a label says what the metric is. What is computed of it is something else and drops them.
+#[inline]
+pub(super) fn is_metadata(name: &str) -> bool {
+    name.starts_with("__") && matches!(name, METRIC_NAME | "__type__" | "__unit__")
+}
+
 /// The labels of one row; cheap to copy.
 #[derive(Clone, Copy)]
 pub(crate) struct RowLabels<'a> {
@@ -28,25 +34,38 @@ impl<'a> RowLabels<'a> {
         Self { source: Source::Stored(series), nameless: false }
     }
 
-    /// The same without the metric name.
+    /// The same without the metric name, and what else there is of metadata.
     pub fn without_name(self) -> Self {
         Self { nameless: true, ..self }
     }
 
     /// The label set.
     pub fn build(self) -> Labels {
-        if self.nameless { self.source.labels().without(&[METRIC_NAME]) } else { self.source.labels().clone() }
+        if self.nameless { collect(self.iter()) } else { self.source.labels().clone() }
     }
 
     /// The pairs, in order of names.
     pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> + Clone {
         let nameless = self.nameless;
-        self.source.labels().iter().filter(move |(name, _)| !(nameless && *name == METRIC_NAME))
+        self.source.labels().iter().filter(move |(name, _)| !(nameless && is_metadata(name)))
+    }
+
+    /// Calls `each` with the pairs, in order of names. Builds nothing.
+    pub fn each(self, each: &mut dyn FnMut(&str, &str)) {
+        let mut named = |name: &str, value: &str| {
+            if !(self.nameless && is_metadata(name)) {
+                each(name, value);
+            }
+        };
+        match self.source {
+            Source::Known(labels) => labels.iter().for_each(|(name, value)| named(name, value)),
+            Source::Stored(series) => series.each_label(&mut named),
+        }
     }
 
     /// The value of a label.
     pub fn get(self, name: &str) -> Option<&'a str> {
-        if self.nameless && name == METRIC_NAME { None } else { self.source.labels().get(name) }
+        if self.nameless && is_metadata(name) { None } else { self.source.labels().get(name) }
     }
 
     /// The value of `__name__`, or the empty string.

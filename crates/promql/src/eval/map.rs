@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use model::Labels;
 
 use super::math::{max, min, round};
-use super::rows::{Merged, Rows};
+use super::rows::Merged;
 use super::{Evaluation, Sink, Steps, absent, binary, is_absent};
 use crate::PromqlError;
 use crate::plan::{MapCall, MapFunction, Vector, WithScalar};
@@ -69,29 +69,6 @@ impl Evaluation<'_> {
         sink(labels.into(), &mut answer)
     }
 
-    /// Rows by value at an instant; over a range there is no order of rows to speak of.
-    pub(super) fn sort(
-        &self,
-        descending: bool,
-        input: &Vector,
-        steps: Steps,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), PromqlError> {
-        if steps.count != 1 {
-            return self.vector(input, steps, sink);
-        }
-        let mut kept = Rows::new(self.budget)?;
-        self.vector(input, steps, &mut |labels, column| kept.keep(labels, column))?;
-        // Equal values in order of labels; NaN last either way.
-        kept.rows.sort_by(|a, b| a.labels.cmp(&b.labels));
-        kept.rows.sort_by(|a, b| {
-            let (a, b) = (a.values[0], b.values[0]);
-            let order = a.partial_cmp(&b).unwrap_or(std::cmp::Ordering::Equal);
-            a.is_nan().cmp(&b.is_nan()).then(if descending { order.reverse() } else { order })
-        });
-        kept.rows.iter_mut().try_for_each(|row| sink((&row.labels).into(), &mut row.values))
-    }
-
     /// Joins rows that became equal, or refuses them, which takes no more memory than their labels.
     pub(super) fn distinct(
         &self,
@@ -106,8 +83,9 @@ impl Evaluation<'_> {
                 if column.iter().all(|v| is_absent(*v)) {
                     return Ok(());
                 }
-                held.add(1)?;
                 let labels = labels.build();
+                held.add(1)?;
+                held.add_labels(&labels)?;
                 sink((&labels).into(), column)?;
                 if seen.insert(labels) { Ok(()) } else { Err(same_labelset()) }
             });

@@ -134,14 +134,45 @@ pub(crate) fn quantile(phi: f64, values: &mut [f64]) -> f64 {
     low * (1.0 - weight) + high * weight
 }
 
-/// The smaller of two; NaN when either is.
-pub(crate) fn min(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) }
+/// Beyond this, the square of a number hides 1.
+const SQUARE_HIDES_ONE: f64 = (1u64 << 28) as f64;
+
+/// The standard library's overflows where the double of its argument does.
+pub(crate) fn asinh(value: f64) -> f64 {
+    let huge = value.is_finite() && value.abs() > SQUARE_HIDES_ONE;
+    if huge { (value.abs().ln() + std::f64::consts::LN_2).copysign(value) } else { value.asinh() }
 }
 
-/// The larger of two; NaN when either is.
+/// The standard library's overflows where the double of its argument does.
+pub(crate) fn acosh(value: f64) -> f64 {
+    let huge = value.is_finite() && value > SQUARE_HIDES_ONE;
+    if huge { value.ln() + std::f64::consts::LN_2 } else { value.acosh() }
+}
+
+/// The smaller of two; NaN when either is, unless the other is the smallest of all.
+pub(crate) fn min(a: f64, b: f64) -> f64 {
+    if a == f64::NEG_INFINITY || b == f64::NEG_INFINITY {
+        f64::NEG_INFINITY
+    } else if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else if a == 0.0 && b == 0.0 {
+        if a.is_sign_negative() { a } else { b }
+    } else {
+        a.min(b)
+    }
+}
+
+/// The larger of two; NaN when either is, unless the other is the largest of all.
 pub(crate) fn max(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
+    if a == f64::INFINITY || b == f64::INFINITY {
+        f64::INFINITY
+    } else if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else if a == 0.0 && b == 0.0 {
+        if a.is_sign_negative() { b } else { a }
+    } else {
+        a.max(b)
+    }
 }
 
 /// Rounded half up to a multiple of `to`.
@@ -207,6 +238,15 @@ mod tests {
     fn deviations_join() {
         let add = |values: &[f64]| values.iter().fold(Deviation::default(), |acc, v| acc.add(*v));
         assert_eq!(add(&[2.0, 4.0, 4.0, 4.0]).join(add(&[5.0, 5.0, 7.0, 9.0])).variance(), 4.0);
+    }
+
+    #[test]
+    fn the_smaller_and_the_larger() {
+        let (nan, inf) = (f64::NAN, f64::INFINITY);
+        assert_eq!((min(1.0, 2.0), max(1.0, 2.0)), (1.0, 2.0));
+        assert!(min(nan, inf).is_nan() && max(nan, -inf).is_nan() && max(1.0, nan).is_nan());
+        assert_eq!((min(nan, -inf), max(inf, nan)), (-inf, inf));
+        assert!(min(0.0, -0.0).is_sign_negative() && max(-0.0, 0.0).is_sign_positive());
     }
 
     #[test]

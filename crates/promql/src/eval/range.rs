@@ -1,12 +1,15 @@
 //! Functions over windows: where the windows come from, and which function fills the column.
 
-use model::{Column, METRIC_NAME, MatchOp, SampleBuffer};
+use model::{Column, METRIC_NAME, MatchOp, Matcher, SampleBuffer};
 
+use super::annotations::Remark;
+use super::extended::Extended;
 use super::select::{Leaf, drop_stale};
+use super::spread::Each;
 use super::vectors;
 use super::{Evaluation, RowLabels, Sink, Steps, absent, compact, is_absent};
 use crate::PromqlError;
-use crate::plan::{RangeCall, RangeFunction, RangeSource, Shift};
+use crate::plan::{Place, RangeCall, RangeFunction, RangeSource, Selector, Shift};
 
 /// Windows `(end - range, end]`, one for each step.
 #[derive(Debug, Clone, Copy)]
@@ -45,41 +48,25 @@ impl Evaluation<'_> {
         let steps = if once { Steps { count: all.count.min(1), ..all } } else { all };
         let _held = self.budget.hold(all.count)?;
         let mut wide = vec![absent(); if once { all.count } else { 0 }];
-        let counter = CounterCheck::new(call);
+        let mut remarks = Remarks::new(call, &params);
         let mut send = |labels: RowLabels<'_>, column: &mut [f64]| {
+            if remarks.wanted {
+                remarks.of_row(self, labels, column)?;
+            }
             let column = if let (true, [value]) = (once, &*column) {
                 wide.fill(*value);
                 wide.as_mut_slice()
             } else {
                 column
             };
-            self.remark_on_counter(counter, labels, column);
             sink(if call.function.keeps_name() { labels } else { labels.without_name() }, column)
         };
         match &call.source {
-            RangeSource::Select { selector, range_ms } => {
+            RangeSource::Select { selector, .. } => {
                 let windows = self.ends(&call.source, steps);
-                let column = call.function.column();
-                let function = match column {
-                    // The store says how many samples each of its values stands for.
-                    Some(Column::Count) if self.rollups => RangeFunction::Sum,
-                    _ => call.function,
-                };
-                let leaf = Leaf {
-                    matchers: &selector.matchers,
-                    times: windows.ends,
-                    window_ms: *range_ms,
-                    column,
-                    newest_only: false,
-                };
-                self.columns(
-                    leaf,
-                    &|samples, scratch, column| {
-                        drop_stale(samples);
-                        vectors::fill(function, samples, windows, &params, scratch, column);
-                    },
-                    &mut |series, column| send(RowLabels::stored(series), column),
-                )
+                self.columns_of_series(call.function, selector, windows, &params, &mut |series, column| {
+                    send(RowLabels::stored(series), column)
+                })
             }
             RangeSource::Subquery { .. } => {
                 let (mut column, mut scratch) = (vec![absent(); steps.count], vectors::Scratch::default());
@@ -89,6 +76,42 @@ impl Evaluation<'_> {
                 })
             }
         }
+    }
+
+    /// A function over the windows of every series.
+    fn columns_of_series(
+        &self,
+        function: RangeFunction,
+        selector: &Selector,
+        windows: Windows,
+        params: &[Vec<f64>],
+        each: &mut Each<'_>,
+    ) -> Result<(), PromqlError> {
+        let matchers = &selector.matchers;
+        if let Some(extended) = self.extended(selector, windows) {
+            let (times, window_ms) = extended.read_windows();
+            let leaf = Leaf { matchers, times, window_ms, column: None, newest_only: false };
+            let fill = |samples: &mut SampleBuffer, _: &mut vectors::Scratch, column: &mut [f64]| {
+                drop_stale(samples);
+                extended.fill(function, samples, column);
+            };
+            return self.columns(leaf, &fill, each);
+        }
+        let column = function.column();
+        let function = match column {
+            // The store says how many samples each of its values stands for.
+            Some(Column::Count) if self.rollups => RangeFunction::Sum,
+            _ => function,
+        };
+        let leaf = Leaf { matchers, times: windows.ends, window_ms: windows.range_ms, column, newest_only: false };
+        let fill = |samples: &mut SampleBuffer, scratch: &mut vectors::Scratch, column: &mut [f64]| {
+            drop_stale(samples);
+            if let Some(counts) = self.counts {
+                counts.windows(&samples.timestamps, windows);
+            }
+            vectors::fill(function, samples, windows, params, scratch, column);
+        };
+        self.columns(leaf, &fill, each)
     }
 
     /// A bare range selector or subquery, as an instant query may ask for it.
@@ -105,6 +128,11 @@ impl Evaluation<'_> {
         Windows { ends: self.shifted(source.shift(), steps), range_ms: source.range_ms(), eval: steps }
     }
 
+    fn extended(&self, selector: &Selector, windows: Windows) -> Option<Extended> {
+        let Windows { ends, range_ms, .. } = windows;
+        selector.extension.map(|extension| Extended { extension, ends, range_ms, lookback_ms: self.lookback_ms })
+    }
+
     /// Sends the samples of every series from which the windows can be cut.
     fn windows(
         &self,
@@ -116,10 +144,23 @@ impl Evaluation<'_> {
         match source {
             RangeSource::Select { selector, range_ms } => {
                 let matchers = &selector.matchers;
+                if let Some(extended) = self.extended(selector, windows) {
+                    let (times, window_ms) = extended.read_windows();
+                    let leaf = Leaf { matchers, times, window_ms, column: None, newest_only: false };
+                    let mut edged = SampleBuffer::default();
+                    return self.read(leaf, &mut |labels, samples| {
+                        drop_stale(samples);
+                        extended.samples(samples, &mut edged);
+                        if edged.is_empty() { Ok(()) } else { each(labels, &edged, windows) }
+                    });
+                }
                 let leaf =
                     Leaf { matchers, times: windows.ends, window_ms: *range_ms, column: None, newest_only: false };
                 self.read(leaf, &mut |labels, samples| {
                     drop_stale(samples);
+                    if let Some(counts) = self.counts {
+                        counts.windows(&samples.timestamps, windows);
+                    }
                     each(labels, samples, windows)
                 })
             }
@@ -130,10 +171,14 @@ impl Evaluation<'_> {
                 }
                 let _held = self.budget.hold(inner.count)?;
                 let mut samples = SampleBuffer::default();
-                let exact = Evaluation { rollups: false, ..*self };
+                // What the function sees of the subquery counts, not what the subquery is made of.
+                let exact = Evaluation { rollups: false, counts: None, ..*self };
                 exact.vector(input, inner, &mut |labels, column| {
                     self.budget.work(inner.count)?;
                     compact(column, inner, &mut samples);
+                    if let Some(counts) = self.counts {
+                        counts.windows(&samples.timestamps, windows);
+                    }
                     if samples.is_empty() { Ok(()) } else { each(labels, &samples, windows) }
                 })
             }
@@ -141,21 +186,7 @@ impl Evaluation<'_> {
     }
 
     fn params(&self, call: &RangeCall, steps: Steps) -> Result<Vec<Vec<f64>>, PromqlError> {
-        let columns: Vec<_> = call.params.iter().map(|p| self.scalar(p, steps)).collect::<Result<_, _>>()?;
-        match (call.function, columns.as_slice()) {
-            (RangeFunction::Quantile, [phi]) => self.check_quantile(phi),
-            (RangeFunction::Smoothing, [smoothing, trend]) => {
-                for (name, column) in [("smoothing", smoothing), ("trend", trend)] {
-                    if let Some(bad) = column.iter().find(|f| !(**f > 0.0 && **f < 1.0)) {
-                        let letter = if name == "smoothing" { "sf" } else { "tf" };
-                        let text = format!("invalid {name} factor. Expected: 0 < {letter} < 1, got: {bad:.6}");
-                        return Err(PromqlError::Execution(text));
-                    }
-                }
-            }
-            _ => {}
-        }
-        Ok(columns)
+        call.params.iter().map(|p| self.scalar(p, steps)).collect()
     }
 
     fn absent_over_time(&self, call: &RangeCall, steps: Steps, sink: &mut Sink<'_>) -> Result<(), PromqlError> {
@@ -176,46 +207,84 @@ impl Evaluation<'_> {
         sink((&call.absent_labels).into(), &mut answer)
     }
 
-    fn remark_on_counter(&self, check: CounterCheck, labels: RowLabels<'_>, column: &[f64]) {
-        if check == CounterCheck::Needed
-            && !looks_like_counter(labels.metric_name())
-            && column.iter().any(|v| !is_absent(*v))
-        {
-            let name = labels.metric_name();
-            self.inform(|| {
-                format!("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {name:?}")
-            });
-        }
-    }
-
     /// Warns about quantiles that are none.
-    pub(super) fn check_quantile(&self, column: &[f64]) {
-        if let Some(odd) = column.iter().find(|phi| !(0.0..=1.0).contains(*phi)) {
-            let shown = crate::syntax::print_float(*odd);
-            self.warn(|| format!("quantile value should be between 0 and 1, got {shown}"));
+    pub(super) fn check_quantile(&self, place: Place, column: &[f64]) {
+        let mut told: Option<f64> = None;
+        for odd in column.iter().filter(|phi| !(0.0..=1.0).contains(*phi)) {
+            // Most are the same at every step.
+            if told.is_none_or(|before| before.to_bits() != odd.to_bits()) {
+                self.note(place, &Remark::InvalidQuantile(*odd));
+                told = Some(*odd);
+            }
         }
     }
 }
 
-/// Whether rows have to be looked at for what is no counter: `rate` and `increase` of that are often a mistake.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum CounterCheck {
-    Needed,
-    /// The function is another one, or the selector names a metric that looks like a counter.
-    Done,
+/// What is said of a call once there is a row that it is about.
+struct Remarks<'c> {
+    call: &'c RangeCall,
+    params: &'c [Vec<f64>],
+    wanted: bool,
+    /// The name of the row before: rows come in order of names.
+    name: String,
 }
 
-impl CounterCheck {
-    fn new(call: &RangeCall) -> Self {
-        let named = match &call.source {
-            RangeSource::Select { selector, .. } => selector
-                .matchers
-                .iter()
-                .any(|m| m.name() == METRIC_NAME && m.op() == MatchOp::Equal && looks_like_counter(m.value())),
-            RangeSource::Subquery { .. } => false,
+impl<'c> Remarks<'c> {
+    fn new(call: &'c RangeCall, params: &'c [Vec<f64>]) -> Self {
+        let wanted = match call.function {
+            RangeFunction::Rate | RangeFunction::Increase => !call.source.is_counter(),
+            RangeFunction::Quantile | RangeFunction::Smoothing => true,
+            _ => false,
         };
-        let asked = matches!(call.function, RangeFunction::Rate | RangeFunction::Increase);
-        if asked && !named { Self::Needed } else { Self::Done }
+        Self { call, params, wanted, name: String::new() }
+    }
+
+    fn of_row(
+        &mut self,
+        evaluation: &Evaluation<'_>,
+        labels: RowLabels<'_>,
+        column: &[f64],
+    ) -> Result<(), PromqlError> {
+        match (self.call.function, self.params) {
+            (RangeFunction::Smoothing, [smoothing, trend]) => {
+                refuse_factor("smoothing", "sf", smoothing)?;
+                refuse_factor("trend", "tf", trend)?;
+                self.wanted = false;
+            }
+            _ if column.iter().all(|v| is_absent(*v)) => {}
+            (RangeFunction::Quantile, [phi]) => {
+                evaluation.check_quantile(self.call.place, phi);
+                self.wanted = false;
+            }
+            _ => {
+                let name = labels.metric_name();
+                if name != self.name && !looks_like_counter(name) {
+                    evaluation.note(self.call.place, &Remark::PossibleNonCounter(name));
+                    name.clone_into(&mut self.name);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn refuse_factor(name: &str, letter: &str, column: &[f64]) -> Result<(), PromqlError> {
+    match column.iter().find(|f| **f <= 0.0 || **f >= 1.0) {
+        None => Ok(()),
+        Some(bad) => {
+            let text = format!("invalid {name} factor. Expected: 0 < {letter} < 1, got: {bad:.6}");
+            Err(PromqlError::Execution(text))
+        }
+    }
+}
+
+impl RangeSource {
+    /// Whether the selector names a metric that looks like a counter: `rate` and `increase` of others are often a
+    /// mistake, so that their rows have to be looked at.
+    fn is_counter(&self) -> bool {
+        let Self::Select { selector, .. } = self else { return false };
+        let named = |m: &&Matcher| m.name() == METRIC_NAME && m.op() == MatchOp::Equal;
+        selector.matchers.iter().filter(named).any(|m| looks_like_counter(m.value()))
     }
 }
 

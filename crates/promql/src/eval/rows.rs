@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use model::{Labels, SampleBuffer};
 
-use super::budget::{Budget, Held};
+use super::budget::{Budget, Claim, Held};
 use super::labels::RowLabels;
 use super::steps::{Steps, is_absent};
 use crate::PromqlError;
@@ -30,12 +30,20 @@ impl<'a> Rows<'a> {
 
     /// Keeps a copy of a row, unless it has no value at all.
     pub fn keep(&mut self, labels: RowLabels<'_>, values: &[f64]) -> Result<(), PromqlError> {
+        self.held.work(values.len())?;
         if values.iter().all(|v| is_absent(*v)) {
             return Ok(());
         }
+        let labels = labels.build();
         self.held.add(values.len())?;
-        self.rows.push(Row { labels: labels.build(), values: values.to_vec() });
+        self.held.add_labels(&labels)?;
+        self.rows.push(Row { labels, values: values.to_vec() });
         Ok(())
+    }
+
+    /// The rows, and what they claim.
+    pub fn into_claim(self) -> (Vec<Row>, Claim) {
+        (self.rows, self.held.into_claim())
     }
 }
 
@@ -64,6 +72,7 @@ impl<'a> Merged<'a> {
             }
             return Ok(Ok(()));
         };
+        self.rows.held.work(values.len())?;
         for (new, old) in values.iter().zip(&mut self.rows.rows[*at].values) {
             if is_absent(*new) {
                 continue;

@@ -2,10 +2,13 @@
 
 use std::num::NonZero;
 
-use model::{Column, Hints, Matcher, SampleBuffer, Selection, TimeRange, TimestampMs, is_stale};
+use model::{
+    Column, Hints, Matcher, SampleBuffer, SelectError, Selection, StoredSeries, TimeRange, TimestampMs, is_stale,
+};
 
+use super::budget::Held;
 use super::spread::{Each, Fill, Work};
-use super::{Evaluation, RowLabels, Sink, Steps, absent};
+use super::{Evaluation, RowLabels, Sink, Steps, absent, extended};
 use crate::PromqlError;
 use crate::plan::Selector;
 
@@ -34,6 +37,9 @@ impl Leaf<'_> {
 impl Evaluation<'_> {
     /// An instant vector selector.
     pub(super) fn select(&self, selector: &Selector, steps: Steps, sink: &mut Sink<'_>) -> Result<(), PromqlError> {
+        if selector.extension.is_some() {
+            return self.smoothed(selector, steps, sink);
+        }
         self.instants(selector, steps, Some(Column::Last), |samples, at| samples.values[at], sink)
     }
 
@@ -43,7 +49,29 @@ impl Evaluation<'_> {
         self.instants(selector, steps, None, |samples, at| samples.timestamps[at] as f64 / 1000.0, &mut nameless)
     }
 
-    fn instants(
+    /// An instant vector selector whose values lie between samples.
+    fn smoothed(&self, selector: &Selector, steps: Steps, sink: &mut Sink<'_>) -> Result<(), PromqlError> {
+        let times = self.shifted(selector.shift, steps);
+        let lookback_ms = self.lookback_ms;
+        let leaf = Leaf {
+            matchers: &selector.matchers,
+            times: times.earlier(lookback_ms.saturating_neg()),
+            window_ms: lookback_ms.saturating_mul(2),
+            column: None,
+            newest_only: false,
+        };
+        let _held = self.budget.hold(steps.count)?;
+        self.columns(
+            leaf,
+            &|samples, _, column| {
+                drop_stale(samples);
+                extended::smooth(samples, times, lookback_ms, column);
+            },
+            &mut |series, column| sink(RowLabels::stored(series), column),
+        )
+    }
+
+    pub(super) fn instants(
         &self,
         selector: &Selector,
         steps: Steps,
@@ -51,31 +79,53 @@ impl Evaluation<'_> {
         value: impl Fn(&SampleBuffer, usize) -> f64 + Sync,
         sink: &mut Sink<'_>,
     ) -> Result<(), PromqlError> {
-        let times = self.shifted(selector.shift, steps);
-        let newest_only = times.count == 1;
-        let leaf = Leaf { matchers: &selector.matchers, times, window_ms: self.lookback_ms, column, newest_only };
+        let leaf = self.instant_leaf(selector, steps, column);
+        let times = leaf.times;
         let _held = self.budget.hold(steps.count)?;
         self.columns(
             leaf,
             &|samples, _, column| align(samples, times, self.lookback_ms, &value, column),
-            &mut |series, column| sink(RowLabels::stored(series), column),
+            &mut |series, column| {
+                if let Some(counts) = self.counts {
+                    counts.column(column);
+                }
+                sink(RowLabels::stored(series), column)
+            },
         )
+    }
+
+    fn instant_leaf<'p>(&self, selector: &'p Selector, steps: Steps, column: Option<Column>) -> Leaf<'p> {
+        let times = self.shifted(selector.shift, steps);
+        let newest_only = times.count == 1;
+        Leaf { matchers: &selector.matchers, times, window_ms: self.lookback_ms, column, newest_only }
+    }
+
+    /// How many series an instant vector selector finds at a single step, where the store can tell from its index.
+    pub(super) fn count_live(&self, selector: &Selector, steps: Steps) -> Result<Option<usize>, PromqlError> {
+        // Samples can only be counted while they are read.
+        if steps.count != 1 || self.counts.is_some() {
+            return Ok(None);
+        }
+        self.budget.check()?;
+        let leaf = self.instant_leaf(selector, steps, Some(Column::Last));
+        let count = self.storage.count_live(&self.selection(&leaf))?;
+        count.map_or(Ok(()), |count| self.budget.read(count, count))?;
+        Ok(count)
     }
 
     /// Fills a column from each series, on several threads where there is much to do. The caller holds one column.
     pub(super) fn columns(&self, leaf: Leaf<'_>, fill: &Fill<'_>, each: &mut Each<'_>) -> Result<(), PromqlError> {
         let Some(slots) = NonZero::new(leaf.times.count) else { return Ok(()) };
-        self.budget.check()?;
-        let series = self.storage.select(&self.selection(&leaf))?;
+        let (series, _held) = self.chosen(&leaf)?;
         let (range, newest_only) = (leaf.range(), leaf.newest_only);
         Work { budget: self.budget, series: &series, range, slots, newest_only, fill }.run(self.helpers, each)
     }
 
     /// Reads series one after the other into one buffer.
     pub(super) fn read(&self, leaf: Leaf<'_>, each: &mut Reader<'_>) -> Result<(), PromqlError> {
-        self.budget.check()?;
+        let (series, _held) = self.chosen(&leaf)?;
         let mut samples = SampleBuffer::default();
-        for one in &self.storage.select(&self.selection(&leaf))? {
+        for one in &series {
             samples.clear();
             one.read(leaf.range(), &mut samples)?;
             self.budget.fits(samples.len())?;
@@ -87,12 +137,26 @@ impl Evaluation<'_> {
         Ok(())
     }
 
+    /// The series of a leaf, and what listing them claims.
+    fn chosen(&self, leaf: &Leaf<'_>) -> Result<(Vec<Box<dyn StoredSeries>>, Held<'_>), PromqlError> {
+        self.budget.check()?;
+        let series = match self.storage.select(&self.selection(leaf)) {
+            // The budget knows which of its limits that was.
+            Err(SelectError::TooMany { .. }) => return Err(self.budget.too_many_series()),
+            selected => selected?,
+        };
+        let held = self.budget.select(series.len())?;
+        self.budget.check()?;
+        Ok((series, held))
+    }
+
     fn selection<'p>(&self, leaf: &Leaf<'p>) -> Selection<'p> {
         let hints = Hints {
             step_ms: leaf.times.step,
             window_ms: leaf.window_ms,
             column: leaf.column.unwrap_or_default(),
             rollups: self.rollups && leaf.column.is_some(),
+            max_series: NonZero::new(self.budget.series_left().saturating_add(1)),
         };
         Selection { matchers: leaf.matchers, range: leaf.range(), hints }
     }

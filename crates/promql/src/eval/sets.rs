@@ -26,7 +26,7 @@ impl Evaluation<'_> {
             let key = node.matching.key(labels, &names);
             if !present.contains_key(&key) {
                 // A flag is an eighth of a sample.
-                held.add(steps.count / 8 + 1)?;
+                held.add_group(steps.count / 8 + 1)?;
             }
             mark(&mut present, key, column);
             Ok(())

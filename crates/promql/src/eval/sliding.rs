@@ -1,5 +1,5 @@
 //! Folds over sliding windows in constant time per sample, without subtraction (which would lose precision and could
-//! not forget an infinity): the "two stacks" of a queue with an aggregate.
+//! not forget an infinity): what lies before a cut is folded backwards, what lies behind it forwards.
 
 /// How values are folded.
 pub(crate) trait Fold {
@@ -9,9 +9,10 @@ pub(crate) trait Fold {
     fn join(left: Self::Acc, right: Self::Acc) -> Self::Acc;
 }
 
-/// The fold of the current window. Windows must not move backwards.
+/// The fold of the current window. Every window is cut in two at a place that the caller finds in the window alone, so
+/// that its fold does not depend on the windows before, not even in the last bit of a sum.
 pub(crate) struct Sliding<F: Fold> {
-    /// `back[i]` folds the values from `back_start + i` up to `middle`.
+    /// `back[i]` folds the values from `back_start + i` up to `middle`, the last one first.
     back: Vec<F::Acc>,
     back_start: usize,
     middle: usize,
@@ -25,11 +26,12 @@ impl<F: Fold> Sliding<F> {
         Self { back: Vec::new(), back_start: 0, middle: 0, front: None, end: 0 }
     }
 
-    /// The fold of `values[from..to]`, which must not be empty.
+    /// The fold of `values[from..to]`, which must not be empty, cut at `middle`. None of the three may move backwards, and
+    /// they are in this order: from, middle, to.
     #[inline]
-    pub fn window(&mut self, values: &[f64], from: usize, to: usize) -> Option<F::Acc> {
-        if from > self.middle {
-            self.turn(values, from);
+    pub fn window(&mut self, values: &[f64], from: usize, middle: usize, to: usize) -> Option<F::Acc> {
+        if middle != self.middle {
+            self.cut(values, from, middle);
         }
         for value in &values[self.end..to] {
             self.front = Some(match self.front {
@@ -38,30 +40,26 @@ impl<F: Fold> Sliding<F> {
             });
         }
         self.end = to;
-        if from >= self.middle {
+        if from >= middle {
             return self.front;
         }
         let back = self.back[from - self.back_start];
         Some(self.front.map_or(back, |front| F::join(back, front)))
     }
 
-    /// Makes what the old and the new window share the back.
-    fn turn(&mut self, values: &[f64], from: usize) {
+    fn cut(&mut self, values: &[f64], from: usize, middle: usize) {
         self.back.clear();
-        if from < self.end {
-            let mut acc = F::one(values[self.end - 1]);
-            self.back.push(acc);
-            for value in values[from..self.end - 1].iter().rev() {
-                acc = F::add(acc, *value);
-                self.back.push(acc);
-            }
-            self.back.reverse();
-            self.back_start = from;
-        } else {
-            self.end = from;
+        let mut acc = None;
+        for value in values[from..middle].iter().rev() {
+            let next = match acc {
+                Some(acc) => F::add(acc, *value),
+                None => F::one(*value),
+            };
+            self.back.push(next);
+            acc = Some(next);
         }
-        self.middle = self.end;
-        self.front = None;
+        self.back.reverse();
+        (self.back_start, self.middle, self.end, self.front) = (from, middle, middle, None);
     }
 }
 
@@ -90,15 +88,16 @@ mod tests {
         #[test]
         fn folds_exactly_the_window(
             values in prop::collection::vec((0u32..1000).prop_map(f64::from), 1..60),
-            moves in prop::collection::vec((0usize..6, 0usize..6), 1..60),
+            moves in prop::collection::vec((0usize..6, 0usize..6, 0usize..9), 1..60),
         ) {
             let mut sliding = Sliding::<Concat>::new();
-            let (mut from, mut to) = (0, 0);
-            for (a, b) in moves {
+            let (mut from, mut middle, mut to) = (0, 0, 0);
+            for (a, b, c) in moves {
                 from = (from + a).min(values.len() - 1);
                 to = (to + b).max(from + 1).min(values.len());
+                middle = (middle + c).clamp(from, to);
                 let want = (values[from..to].iter().sum::<f64>(), to - from);
-                prop_assert_eq!(sliding.window(&values, from, to), Some(want));
+                prop_assert_eq!(sliding.window(&values, from, middle, to), Some(want));
             }
         }
     }

@@ -47,6 +47,16 @@ impl Steps {
     }
 }
 
+/// The times of the whole query, which a subquery does not change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct QueryTimes {
+    pub start: i64,
+    /// As asked for: the last step may be before it.
+    pub end: i64,
+    /// 0 at an instant.
+    pub step: i64,
+}
+
 /// The mark of a slot without a value.
 #[inline]
 pub(crate) fn absent() -> f64 {

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BinaryHeap};
 use model::Labels;
 
 use super::groups::Groups;
+use super::text::general;
 use super::{Evaluation, Sink, Steps, absent, is_absent};
 use crate::PromqlError;
-use crate::plan::{Aggregate, Scalar};
+use crate::plan::{Aggregate, Parameter};
 
 /// A candidate. The greatest in this order is the first to give way: NaN, then the worst value, then the first row (as
 /// in the heap of Prometheus, where the oldest of equals is on top).
@@ -52,12 +53,13 @@ impl Evaluation<'_> {
     pub(super) fn top(
         &self,
         largest: bool,
-        k: &Scalar,
+        k: &Parameter,
         node: &Aggregate,
         steps: Steps,
         sink: &mut Sink<'_>,
     ) -> Result<(), PromqlError> {
-        let limits = self.scalar(k, steps)?.into_iter().map(limit).collect::<Result<Vec<usize>, _>>()?;
+        let k = self.scalar(&k.value, steps)?;
+        let Some(limits) = whole_numbers(&k)? else { return self.vector(&node.input, steps, &mut |_, _| Ok(())) };
         let names = node.grouping.names();
         let mut held = self.budget.hold(0)?;
         let mut groups: Groups<Vec<BinaryHeap<Candidate>>> = Groups::new();
@@ -65,8 +67,9 @@ impl Evaluation<'_> {
         let mut candidates: BTreeMap<usize, Labels> = BTreeMap::new();
         let mut row = 0;
         self.vector(&node.input, steps, &mut |labels, column| {
-            let heaps = groups.entry(node.grouping.kept(labels, &names), || {
-                held.add(steps.count)?;
+            let heaps = groups.of_row(&node.grouping, &names, labels, || {
+                held.add_group(steps.count)?;
+                held.add_bytes(steps.count.saturating_mul(size_of::<BinaryHeap<Candidate>>()))?;
                 Ok::<_, PromqlError>(vec![BinaryHeap::new(); steps.count])
             })?;
             row += 1;
@@ -76,6 +79,7 @@ impl Evaluation<'_> {
                 if heap.len() < limits[step] {
                     heap.push(candidate);
                     held.add(1)?;
+                    held.add_bytes(size_of::<Candidate>())?;
                     entered += 1;
                 } else if limits[step] > 0
                     && let Some(mut worst) = heap.peek_mut()
@@ -86,11 +90,13 @@ impl Evaluation<'_> {
                 }
             }
             if entered > 0 {
-                candidates.insert(row, labels.build());
+                let labels = labels.build();
+                held.add_labels(&labels)?;
+                candidates.insert(row, labels);
             }
             self.budget.work(column.len())
         })?;
-        for (_, heaps) in groups.groups {
+        for (_, heaps) in groups.in_order() {
             self.send_best(heaps, &candidates, steps, sink)?;
         }
         Ok(())
@@ -118,6 +124,10 @@ impl Evaluation<'_> {
                 columns.entry(best.row).or_insert_with(|| vec![absent(); steps.count])[step] = best.value;
             }
         }
+        if steps.count != 1 {
+            // Over a range they keep the order in which they came.
+            order.sort_unstable();
+        }
         for row in order {
             if let (Some(labels), Some(column)) = (candidates.get(&row), columns.get_mut(&row)) {
                 sink(labels.into(), column)?;
@@ -127,15 +137,41 @@ impl Evaluation<'_> {
     }
 }
 
-/// How many rows are wanted.
-fn limit(k: f64) -> Result<usize, PromqlError> {
-    let shown = crate::syntax::print_float(k);
-    match k {
-        k if k.is_nan() => Err(PromqlError::execution("Parameter value is NaN")),
-        k if k >= i64::MAX as f64 => Err(PromqlError::execution(format!("Scalar value {shown} overflows int64"))),
-        k if k <= i64::MIN as f64 => Err(PromqlError::execution(format!("Scalar value {shown} underflows int64"))),
-        k => Ok(k.max(0.0) as usize),
+/// The smallest and largest value of a parameter over all steps; not numbers where one of them is none.
+pub(super) struct Extremes {
+    pub min: f64,
+    pub max: f64,
+    pub any_nan: bool,
+}
+
+impl Extremes {
+    pub fn of(values: &[f64]) -> Self {
+        let any_nan = values.iter().any(|v| v.is_nan());
+        let fold = |first, pick: fn(f64, f64) -> f64| {
+            if any_nan { f64::NAN } else { values.iter().copied().fold(first, pick) }
+        };
+        Self { min: fold(f64::INFINITY, f64::min), max: fold(f64::NEG_INFINITY, f64::max), any_nan }
     }
+}
+
+/// How many rows are wanted at each step; `None` where none are at any.
+pub(super) fn whole_numbers(k: &[f64]) -> Result<Option<Vec<usize>>, PromqlError> {
+    let extremes = Extremes::of(k);
+    if extremes.max < 1.0 {
+        return Ok(None);
+    }
+    let refuse = |text: String| Err(PromqlError::Execution(text));
+    if extremes.any_nan {
+        return refuse("Parameter value is NaN".to_owned());
+    }
+    if extremes.min <= i64::MIN as f64 {
+        return refuse(format!("Scalar value {} underflows int64", general(extremes.min)));
+    }
+    if extremes.max >= i64::MAX as f64 {
+        return refuse(format!("Scalar value {} overflows int64", general(extremes.max)));
+    }
+    // What is below zero wants none; `as` does that.
+    Ok(Some(k.iter().map(|k| *k as usize).collect()))
 }
 
 #[cfg(test)]
@@ -157,10 +193,11 @@ mod tests {
 
     #[test]
     fn limits() {
-        assert_eq!(limit(2.9), Ok(2));
-        assert_eq!(limit(-5.0), Ok(0));
-        for odd in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300] {
-            assert!(limit(odd).is_err());
+        assert_eq!(whole_numbers(&[2.9, -5.0]), Ok(Some(vec![2, 0])));
+        assert_eq!(whole_numbers(&[f64::NEG_INFINITY, 0.9]), Ok(None));
+        for odd in [f64::NAN, f64::INFINITY, 1e300] {
+            assert!(whole_numbers(&[odd]).is_err());
         }
+        assert!(whole_numbers(&[3.0, f64::NEG_INFINITY]).is_err());
     }
 }

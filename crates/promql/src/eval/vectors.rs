@@ -4,6 +4,7 @@
 use model::SampleBuffer;
 
 use super::absent;
+use super::extrapolation::extrapolated;
 use super::math::{Deviation, KahanSum, mean, quantile};
 use super::range::Windows;
 use super::sliding::{Fold, Sliding};
@@ -56,9 +57,9 @@ pub(crate) fn fill(
     use RangeFunction as F;
     let param = |which: usize, step: usize| params.get(which).and_then(|p| p.get(step)).copied().unwrap_or(f64::NAN);
     match function {
-        F::Rate => extrapolated(samples, windows, true, true, scratch, column),
-        F::Increase => extrapolated(samples, windows, true, false, scratch, column),
-        F::Delta => extrapolated(samples, windows, false, false, scratch, column),
+        F::Rate => extrapolated(samples, windows, true, true, &mut scratch.resets, column),
+        F::Increase => extrapolated(samples, windows, true, false, &mut scratch.resets, column),
+        F::Delta => extrapolated(samples, windows, false, false, &mut scratch.resets, column),
         F::Irate => each(samples, windows, column, |_, w| instant_delta(&w, true)),
         F::Idelta => each(samples, windows, column, |_, w| instant_delta(&w, false)),
         F::Changes => {
@@ -151,9 +152,17 @@ fn sliding<F: Fold>(
     finish: impl Fn(F::Acc, &[f64]) -> f64,
 ) {
     let mut sliding = Sliding::<F>::new();
-    let values = samples.values.as_slice();
-    walk(samples, windows, column, |_, from, to| {
-        sliding.window(values, from, to).map_or(absent(), |acc| finish(acc, &values[from..to]))
+    let (timestamps, values) = (samples.timestamps.as_slice(), samples.values.as_slice());
+    let range = windows.range_ms.max(1);
+    let mut middle = 0;
+    walk(samples, windows, column, |step, from, to| {
+        // A window is as long as the distance between multiples of its length, so one of them lies within, or at its end.
+        let cut = windows.ends.at(step).div_euclid(range).saturating_mul(range);
+        middle = middle.max(from);
+        while middle < to && timestamps[middle] <= cut {
+            middle += 1;
+        }
+        sliding.window(values, from, middle, to).map_or(absent(), |acc| finish(acc, &values[from..to]))
     });
 }
 
@@ -174,104 +183,6 @@ fn pairs(
     }));
     let totals = &scratch.counts;
     walk(samples, windows, column, |_, from, to| f64::from(totals[to - 1] - totals[from]));
-}
-
-/// `rate`, `increase` and `delta`: the difference between the first and the last sample, stretched to the window's
-/// edges where samples come near enough to them, and never below a counter's zero.
-fn extrapolated(
-    samples: &SampleBuffer,
-    windows: Windows,
-    is_counter: bool,
-    is_rate: bool,
-    scratch: &mut Scratch,
-    column: &mut [f64],
-) {
-    let (times, values) = (samples.timestamps.as_slice(), samples.values.as_slice());
-    let resets = &mut scratch.resets;
-    resets.clear();
-    if is_counter {
-        let all = values.windows(2).enumerate().filter(|(_, pair)| pair[1] < pair[0]);
-        resets.extend(all.map(|(at, pair)| (at + 1, pair[0])));
-    }
-    let mut first_reset = 0;
-    let range_seconds = is_rate.then_some(windows.range_ms as f64 / 1000.0);
-    let mut stretch = Stretch::default();
-    walk(samples, windows, column, |step, from, to| {
-        if to - from < 2 {
-            return absent();
-        }
-        while first_reset < resets.len() && resets[first_reset].0 <= from {
-            first_reset += 1;
-        }
-        let inside = resets[first_reset..].iter().take_while(|(at, _)| *at < to);
-        let change = inside.fold(values[to - 1] - values[from], |change, (_, before)| change + before);
-        let end = windows.ends.at(step);
-        let start = end.saturating_sub(windows.range_ms);
-        let shape = Shape {
-            sampled_ms: times[to - 1].saturating_sub(times[from]),
-            start_ms: times[from].saturating_sub(start),
-            end_ms: end.saturating_sub(times[to - 1]),
-            intervals: to - from - 1,
-        };
-        // Regular samples make the same window again and again.
-        if shape != stretch.shape {
-            stretch = Stretch::of(shape, range_seconds);
-        }
-        let first = values[from];
-        if is_counter && change > 0.0 && first >= 0.0 && stretch.may_reach_below_zero(first, change) {
-            let to_start = stretch.to_start.min(stretch.sampled * (first / change));
-            return change * stretch.factor_from(to_start, range_seconds);
-        }
-        change * stretch.factor
-    });
-}
-
-/// How the samples lie in a window: what lies between them, before them and behind them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Shape {
-    sampled_ms: i64,
-    start_ms: i64,
-    end_ms: i64,
-    intervals: usize,
-}
-
-/// How far the samples of such a window are stretched, in seconds, and what a difference is multiplied with.
-#[derive(Debug, Clone, Copy, Default)]
-struct Stretch {
-    shape: Shape,
-    sampled: f64,
-    to_start: f64,
-    to_end: f64,
-    factor: f64,
-}
-
-impl Stretch {
-    fn of(shape: Shape, range_seconds: Option<f64>) -> Self {
-        let sampled = shape.sampled_ms as f64 / 1000.0;
-        let average = sampled / shape.intervals as f64;
-        let threshold = average * 1.1;
-        let near = |ms: i64| {
-            let seconds = ms as f64 / 1000.0;
-            if seconds >= threshold { average / 2.0 } else { seconds }
-        };
-        let (to_start, to_end) = (near(shape.start_ms), near(shape.end_ms));
-        let mut stretch = Self { shape, sampled, to_start, to_end, factor: 0.0 };
-        stretch.factor = stretch.factor_from(to_start, range_seconds);
-        stretch
-    }
-
-    fn factor_from(&self, to_start: f64, range_seconds: Option<f64>) -> f64 {
-        let factor = (self.sampled + to_start + self.to_end) / self.sampled;
-        range_seconds.map_or(factor, |range| factor / range)
-    }
-
-    /// Whether the line through the samples may cross zero before the window begins. Spares a division for most
-    /// windows; where rounding could decide, and for numbers too small to be precise, the answer is yes.
-    #[inline]
-    fn may_reach_below_zero(&self, first: f64, change: f64) -> bool {
-        let surely_above = first > 1e-290 && self.sampled * first > self.to_start * change * (1.0 + 1e-9);
-        !surely_above
-    }
 }
 
 /// `irate` and `idelta`: from the last two samples.

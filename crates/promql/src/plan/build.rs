@@ -1,21 +1,15 @@
 //! Turns a syntax tree into a plan.
 
 use model::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher};
-use promql_parser::parser::token::{
-    T_ADD, T_ATAN2, T_AVG, T_BOTTOMK, T_COUNT, T_COUNT_VALUES, T_DIV, T_EQLC, T_GROUP, T_GTE, T_GTR, T_LAND, T_LOR,
-    T_LSS, T_LTE, T_LUNLESS, T_MAX, T_MIN, T_MOD, T_MUL, T_NEQ, T_POW, T_QUANTILE, T_STDDEV, T_STDVAR, T_SUB, T_SUM,
-    T_TOPK, TokenType,
-};
-use promql_parser::parser::{
-    AggregateExpr, AtModifier, BinModifier, BinaryExpr, Expr, LabelModifier, Offset, SubqueryExpr,
-    VectorMatchCardinality, VectorSelector,
+use promql_syntax::{
+    AggregateOp, Aggregation, Binary, BinaryOp as Op, Expr, Matching, Stretch, Subquery, VectorSelector, quote,
 };
 
 use super::{
-    Aggregate, AggregateFunction, At, BinaryOp, Cardinality, FoldFunction, Grouping, MapCall, MapFunction, Plan,
-    RangeSource, Scalar, Selector, SetBinary, SetOp, Shift, Vector, VectorBinary, WithScalar, functions,
+    Aggregate, AggregateFunction, At, BinaryOp, Cardinality, Extension, FoldFunction, Grouping, MapCall, MapFunction,
+    Parameter, Place, Plan, RangeSource, Scalar, Selector, SetBinary, SetOp, Shift, Vector, VectorBinary, WithScalar,
+    functions,
 };
-use crate::syntax::{epoch_ms, matchers, value_type};
 use crate::{PromqlError, ValueType};
 
 /// The resolution of a subquery that names none: Prometheus' default evaluation interval.
@@ -31,9 +25,9 @@ pub(super) enum Names {
 
 pub(super) type Named = (Vector, Names);
 
-/// Plans a whole query.
+/// Plans a whole query, all of whose durations are written out.
 pub(crate) fn build(expr: &Expr) -> Result<Plan, PromqlError> {
-    match value_type(expr) {
+    match expr.value_type() {
         ValueType::Scalar => scalar(expr).map(Plan::Scalar),
         ValueType::String => string(expr).map(Plan::String),
         ValueType::Vector => vector(expr).map(|(vector, _)| Plan::Vector(vector)),
@@ -41,33 +35,37 @@ pub(crate) fn build(expr: &Expr) -> Result<Plan, PromqlError> {
     }
 }
 
+/// The parser checks types; this is what would come of one that it did not.
 fn wrong_type(expected: ValueType, expr: &Expr) -> PromqlError {
-    let (expected, got) = (expected.documented(), value_type(expr).documented());
-    PromqlError::parse(format!("expected type {expected}, got {got}"))
+    let (expected, got) = (expected.documented(), expr.value_type().documented());
+    PromqlError::execution(format!("expected type {expected}, got {got}"))
 }
 
-/// Strips parentheses.
-pub(super) fn inner(mut expr: &Expr) -> &Expr {
-    while let Expr::Paren(paren) = expr {
-        expr = &paren.expr;
-    }
-    expr
+/// Where an expression begins.
+pub(super) fn place(expr: &Expr) -> Place {
+    Place(expr.span().start)
+}
+
+pub(super) fn parameter(expr: &Expr) -> Result<Parameter, PromqlError> {
+    // Parentheses around a parameter are none of it.
+    let expr = expr.unparenthesized();
+    Ok(Parameter { value: scalar(expr)?, place: place(expr) })
 }
 
 pub(super) fn string(expr: &Expr) -> Result<String, PromqlError> {
-    match inner(expr) {
-        Expr::StringLiteral(literal) => Ok(literal.val.clone()),
+    match expr.unparenthesized() {
+        Expr::String(literal) => Ok(literal.value.clone()),
         _ => Err(wrong_type(ValueType::String, expr)),
     }
 }
 
 pub(super) fn scalar(expr: &Expr) -> Result<Scalar, PromqlError> {
-    match inner(expr) {
-        expr if value_type(expr) != ValueType::Scalar => Err(wrong_type(ValueType::Scalar, expr)),
-        Expr::NumberLiteral(number) => Ok(Scalar::Literal(number.val)),
-        Expr::Unary(unary) => Ok(Scalar::Negate(Box::new(scalar(&unary.expr)?))),
+    match expr.unparenthesized() {
+        Expr::Number(number) => Ok(Scalar::Literal(number.value)),
+        Expr::Unary(unary) if unary.negative => Ok(Scalar::Negate(Box::new(scalar(&unary.expr)?))),
+        Expr::Unary(unary) => scalar(&unary.expr),
         Expr::Binary(binary) => {
-            let op = binary_op(&binary.op)?;
+            let op = binary_op(binary.op).ok_or_else(|| wrong_type(ValueType::Scalar, expr))?;
             Ok(Scalar::Binary(op, Box::new(scalar(&binary.lhs)?), Box::new(scalar(&binary.rhs)?)))
         }
         Expr::Call(call) => functions::scalar_call(call),
@@ -76,19 +74,21 @@ pub(super) fn scalar(expr: &Expr) -> Result<Scalar, PromqlError> {
 }
 
 pub(super) fn vector(expr: &Expr) -> Result<Named, PromqlError> {
-    match inner(expr) {
-        expr if value_type(expr) != ValueType::Vector => Err(wrong_type(ValueType::Vector, expr)),
-        Expr::VectorSelector(parsed) => {
-            let selector = selector(parsed)?;
+    match expr.unparenthesized() {
+        Expr::Vector(parsed) => {
+            let mut selector = selector(parsed)?;
+            // An instant has no edges to anchor.
+            selector.extension = selector.extension.filter(|extension| *extension == Extension::Smoothed);
             let names = selector_names(&selector.matchers);
             Ok((Vector::Select(selector), names))
         }
-        Expr::Unary(unary) => {
+        Expr::Unary(unary) if unary.negative => {
             let (input, names) = vector(&unary.expr)?;
             let call = MapCall { function: MapFunction::Negate, params: Vec::new(), input: Box::new(input) };
             Ok(drop_name(Vector::Map(call), names))
         }
-        Expr::Aggregate(parsed) => aggregate(parsed),
+        Expr::Unary(unary) => vector(&unary.expr),
+        Expr::Aggregation(parsed) => aggregation(parsed),
         Expr::Binary(binary) => vector_binary(binary),
         Expr::Call(call) => functions::vector_call(call),
         _ => Err(wrong_type(ValueType::Vector, expr)),
@@ -96,9 +96,9 @@ pub(super) fn vector(expr: &Expr) -> Result<Named, PromqlError> {
 }
 
 pub(super) fn range_source(expr: &Expr) -> Result<(RangeSource, Names), PromqlError> {
-    match inner(expr) {
-        Expr::MatrixSelector(matrix) => {
-            let (range_ms, selector) = (positive_ms(matrix.range)?, selector(&matrix.vs)?);
+    match expr.unparenthesized() {
+        Expr::Matrix(matrix) => {
+            let (range_ms, selector) = (fixed(&matrix.range)?, selector(&matrix.selector)?);
             let names = selector_names(&selector.matchers);
             Ok((RangeSource::Select { selector, range_ms }, names))
         }
@@ -107,46 +107,36 @@ pub(super) fn range_source(expr: &Expr) -> Result<(RangeSource, Names), PromqlEr
     }
 }
 
-fn subquery(parsed: &SubqueryExpr) -> Result<(RangeSource, Names), PromqlError> {
+fn subquery(parsed: &Subquery) -> Result<(RangeSource, Names), PromqlError> {
     let (input, names) = vector(&parsed.expr)?;
     let source = RangeSource::Subquery {
         input: Box::new(input),
-        range_ms: positive_ms(parsed.range)?,
-        step_ms: parsed.step.map_or(Ok(DEFAULT_SUBQUERY_STEP_MS), positive_ms)?,
-        shift: shift(parsed.offset.as_ref(), parsed.at.as_ref())?,
+        range_ms: fixed(&parsed.range)?,
+        step_ms: parsed.step.as_ref().map_or(Ok(DEFAULT_SUBQUERY_STEP_MS), fixed)?,
+        shift: Shift { offset_ms: fixed(&parsed.offset)?, at: at(parsed.at) },
     };
     Ok((source, names))
 }
 
-fn positive_ms(duration: std::time::Duration) -> Result<i64, PromqlError> {
-    match i64::try_from(duration.as_millis()) {
-        Ok(0) => Err(PromqlError::parse("duration must be greater than 0")),
-        Ok(ms) => Ok(ms),
-        Err(_) => Err(PromqlError::parse("duration out of range")),
-    }
+fn fixed(stretch: &Stretch) -> Result<i64, PromqlError> {
+    stretch.fixed_ms().ok_or_else(|| PromqlError::BadData("a duration was not computed".to_owned()))
 }
 
-fn selector(parsed: &VectorSelector) -> Result<Selector, PromqlError> {
-    Ok(Selector {
-        matchers: matchers(parsed.name.as_deref(), &parsed.matchers)?,
-        shift: shift(parsed.offset.as_ref(), parsed.at.as_ref())?,
+fn at(parsed: Option<promql_syntax::At>) -> Option<At> {
+    parsed.map(|at| match at {
+        promql_syntax::At::Start => At::Start,
+        promql_syntax::At::End => At::End,
+        promql_syntax::At::Time(ms) => At::Time(ms),
     })
 }
 
-fn shift(offset: Option<&Offset>, at: Option<&AtModifier>) -> Result<Shift, PromqlError> {
-    let ms =
-        |d: &std::time::Duration| i64::try_from(d.as_millis()).map_err(|_| PromqlError::parse("duration out of range"));
-    let offset_ms = match offset {
-        None => 0,
-        Some(Offset::Pos(by)) => ms(by)?,
-        Some(Offset::Neg(by)) => -ms(by)?,
-    };
-    let at = at.map(|at| match at {
-        AtModifier::Start => At::Start,
-        AtModifier::End => At::End,
-        AtModifier::At(time) => At::Time(epoch_ms(*time)),
+fn selector(parsed: &VectorSelector) -> Result<Selector, PromqlError> {
+    let extension = parsed.extension.map(|extension| match extension {
+        promql_syntax::Extension::Anchored => Extension::Anchored,
+        promql_syntax::Extension::Smoothed => Extension::Smoothed,
     });
-    Ok(Shift { offset_ms, at })
+    let shift = Shift { offset_ms: fixed(&parsed.offset)?, at: at(parsed.at) };
+    Ok(Selector { matchers: parsed.matchers.clone(), shift, extension })
 }
 
 fn selector_names(matchers: &[Matcher]) -> Names {
@@ -168,33 +158,22 @@ pub(super) fn distinct(input: Vector, strict: bool) -> Vector {
 }
 
 /// The labels that `absent` can tell of a series that is not there: those asked for by exactly one `=`.
-pub(super) fn absent_labels(expr: &Expr) -> Result<Labels, PromqlError> {
-    let parsed = match inner(expr) {
-        Expr::VectorSelector(selector) => selector,
-        Expr::MatrixSelector(matrix) => &matrix.vs,
-        _ => return Ok(Labels::empty()),
+pub(super) fn absent_labels(expr: &Expr) -> Labels {
+    let parsed = match expr.unparenthesized() {
+        Expr::Vector(selector) => selector,
+        Expr::Matrix(matrix) => &matrix.selector,
+        _ => return Labels::empty(),
     };
     let (mut labels, mut seen) = (LabelsBuilder::new(), Vec::new());
-    for matcher in matchers(parsed.name.as_deref(), &parsed.matchers)? {
-        if matcher.name() == METRIC_NAME {
-            continue;
-        }
-        if matcher.op() == MatchOp::Equal && !seen.iter().any(|name| name == matcher.name()) {
+    for matcher in parsed.matchers.iter().filter(|m| m.name() != METRIC_NAME) {
+        if matcher.op() == MatchOp::Equal && !seen.contains(&matcher.name()) {
             labels.set(matcher.name(), matcher.value());
-            seen.push(matcher.name().to_owned());
+            seen.push(matcher.name());
         } else {
             labels.remove(matcher.name());
         }
     }
-    Ok(labels.build())
-}
-
-fn grouping(modifier: Option<&LabelModifier>) -> Grouping {
-    match modifier {
-        None => Grouping { include: true, labels: Vec::new() },
-        Some(LabelModifier::Include(by)) => Grouping { include: true, labels: by.labels.clone() },
-        Some(LabelModifier::Exclude(without)) => excluding(&without.labels),
-    }
+    labels.build()
 }
 
 fn excluding(labels: &[String]) -> Grouping {
@@ -203,27 +182,32 @@ fn excluding(labels: &[String]) -> Grouping {
     Grouping { include: false, labels }
 }
 
-fn aggregate(parsed: &AggregateExpr) -> Result<Named, PromqlError> {
+fn aggregation(parsed: &Aggregation) -> Result<Named, PromqlError> {
     let (input, names) = vector(&parsed.expr)?;
-    let param = || parsed.param.as_deref().ok_or_else(|| PromqlError::parse("missing parameter of the aggregation"));
-    let function = match parsed.op.id() {
-        T_SUM => AggregateFunction::Fold(FoldFunction::Sum),
-        T_AVG => AggregateFunction::Fold(FoldFunction::Avg),
-        T_MIN => AggregateFunction::Fold(FoldFunction::Min),
-        T_MAX => AggregateFunction::Fold(FoldFunction::Max),
-        T_COUNT => AggregateFunction::Fold(FoldFunction::Count),
-        T_GROUP => AggregateFunction::Fold(FoldFunction::Group),
-        T_STDDEV => AggregateFunction::Fold(FoldFunction::Stddev),
-        T_STDVAR => AggregateFunction::Fold(FoldFunction::Stdvar),
-        T_TOPK => AggregateFunction::Top { largest: true, k: scalar(param()?)? },
-        T_BOTTOMK => AggregateFunction::Top { largest: false, k: scalar(param()?)? },
-        T_QUANTILE => AggregateFunction::Quantile(scalar(param()?)?),
-        T_COUNT_VALUES => AggregateFunction::CountValues(count_values_label(string(param()?)?)?),
-        _ => return Err(PromqlError::unsupported(format!("aggregation {:?}", parsed.op.to_string()))),
+    let missing = || PromqlError::execution("missing parameter of the aggregation");
+    let param = || parsed.param.as_deref().ok_or_else(missing);
+    let function = match parsed.op {
+        AggregateOp::Sum => AggregateFunction::Fold(FoldFunction::Sum),
+        AggregateOp::Avg => AggregateFunction::Fold(FoldFunction::Avg),
+        AggregateOp::Min => AggregateFunction::Fold(FoldFunction::Min),
+        AggregateOp::Max => AggregateFunction::Fold(FoldFunction::Max),
+        AggregateOp::Count => AggregateFunction::Fold(FoldFunction::Count),
+        AggregateOp::Group => AggregateFunction::Fold(FoldFunction::Group),
+        AggregateOp::Stddev => AggregateFunction::Fold(FoldFunction::Stddev),
+        AggregateOp::Stdvar => AggregateFunction::Fold(FoldFunction::Stdvar),
+        AggregateOp::TopK => AggregateFunction::Top { largest: true, k: parameter(param()?)? },
+        AggregateOp::BottomK => AggregateFunction::Top { largest: false, k: parameter(param()?)? },
+        AggregateOp::LimitK => AggregateFunction::Limit(parameter(param()?)?),
+        AggregateOp::LimitRatio => AggregateFunction::LimitRatio(parameter(param()?)?),
+        AggregateOp::Quantile => AggregateFunction::Quantile(parameter(param()?)?),
+        AggregateOp::CountValues => AggregateFunction::CountValues(count_values_label(string(param()?)?)?),
     };
-    let grouping = grouping(parsed.modifier.as_ref());
+    let grouping = match parsed.without {
+        true => excluding(&parsed.grouping),
+        false => Grouping { include: true, labels: parsed.grouping.clone() },
+    };
     let names = match &function {
-        AggregateFunction::Top { .. } => names,
+        AggregateFunction::Top { .. } | AggregateFunction::Limit(_) | AggregateFunction::LimitRatio(_) => names,
         AggregateFunction::CountValues(label) if label == METRIC_NAME => Names::Mixed,
         _ if grouping.include && grouping.labels.iter().any(|l| l == METRIC_NAME) => names,
         _ => Names::None,
@@ -232,85 +216,105 @@ fn aggregate(parsed: &AggregateExpr) -> Result<Named, PromqlError> {
 }
 
 fn count_values_label(label: String) -> Result<String, PromqlError> {
-    if label.is_empty() { Err(PromqlError::parse(format!("invalid label name {label:?}"))) } else { Ok(label) }
+    if label.is_empty() {
+        Err(PromqlError::execution(format!("invalid label name {}", quote(&label))))
+    } else {
+        Ok(label)
+    }
 }
 
-fn binary_op(op: &TokenType) -> Result<BinaryOp, PromqlError> {
-    Ok(match op.id() {
-        T_ADD => BinaryOp::Add,
-        T_SUB => BinaryOp::Sub,
-        T_MUL => BinaryOp::Mul,
-        T_DIV => BinaryOp::Div,
-        T_MOD => BinaryOp::Mod,
-        T_POW => BinaryOp::Pow,
-        T_ATAN2 => BinaryOp::Atan2,
-        T_EQLC => BinaryOp::Equal,
-        T_NEQ => BinaryOp::NotEqual,
-        T_LSS => BinaryOp::Less,
-        T_LTE => BinaryOp::LessEqual,
-        T_GTR => BinaryOp::Greater,
-        T_GTE => BinaryOp::GreaterEqual,
-        _ => return Err(PromqlError::unsupported(format!("operator {:?}", op.to_string()))),
+fn binary_op(op: Op) -> Option<BinaryOp> {
+    Some(match op {
+        Op::Add => BinaryOp::Add,
+        Op::Sub => BinaryOp::Sub,
+        Op::Mul => BinaryOp::Mul,
+        Op::Div => BinaryOp::Div,
+        Op::Mod => BinaryOp::Mod,
+        Op::Pow => BinaryOp::Pow,
+        Op::Atan2 => BinaryOp::Atan2,
+        Op::Equal => BinaryOp::Equal,
+        Op::NotEqual => BinaryOp::NotEqual,
+        Op::Less => BinaryOp::Less,
+        Op::LessEqual => BinaryOp::LessEqual,
+        Op::Greater => BinaryOp::Greater,
+        Op::GreaterEqual => BinaryOp::GreaterEqual,
+        Op::And | Op::Or | Op::Unless => return None,
     })
 }
 
-fn vector_binary(binary: &BinaryExpr) -> Result<Named, PromqlError> {
-    let default = BinModifier::default();
-    let modifier = binary.modifier.as_ref().unwrap_or(&default);
-    if modifier.fill_values.lhs.is_some() || modifier.fill_values.rhs.is_some() {
-        return Err(PromqlError::unsupported("modifier \"fill\""));
-    }
-    let matching = match &modifier.matching {
-        Some(LabelModifier::Include(on)) => Grouping { include: true, labels: on.labels.clone() },
-        Some(LabelModifier::Exclude(ignoring)) => excluding(&ignoring.labels),
-        None => excluding(&[]),
-    };
-    if let Some(op) = set_op(binary.op.id()) {
-        return set_binary(op, matching, binary);
-    }
-    let op = binary_op(&binary.op)?;
-    let return_bool = modifier.return_bool;
-    let keeps_name = op.is_comparison() && !return_bool;
-    let sides = (value_type(&binary.lhs), value_type(&binary.rhs));
+fn vector_binary(binary: &Binary) -> Result<Named, PromqlError> {
+    let Some(op) = binary_op(binary.op) else { return set_binary(binary) };
+    let sides = (binary.lhs.value_type(), binary.rhs.value_type());
     if let (ValueType::Scalar, _) | (_, ValueType::Scalar) = sides {
-        let scalar_left = sides.0 == ValueType::Scalar;
-        let (number, series) = if scalar_left { (&binary.lhs, &binary.rhs) } else { (&binary.rhs, &binary.lhs) };
-        let (input, names) = vector(series)?;
-        let scalar = scalar(number)?;
-        let node = Vector::WithScalar(WithScalar { op, return_bool, scalar_left, scalar, input: Box::new(input) });
-        return Ok(if keeps_name { (node, names) } else { drop_name(node, names) });
+        return with_scalar(op, binary, sides.0 == ValueType::Scalar);
     }
-    let (cardinality, include) = match &modifier.card {
-        VectorMatchCardinality::OneToOne | VectorMatchCardinality::ManyToMany => (Cardinality::OneToOne, Vec::new()),
-        VectorMatchCardinality::ManyToOne(include) => (Cardinality::ManyToOne, include.labels.clone()),
-        VectorMatchCardinality::OneToMany(include) => (Cardinality::OneToMany, include.labels.clone()),
+    let matching = matching(binary.matching.as_deref());
+    let parsed = binary.matching.as_deref();
+    let (cardinality, include) = match parsed.map(|m| (m.card, m.include.clone())) {
+        Some((promql_syntax::Cardinality::ManyToOne, include)) => (Cardinality::ManyToOne, include),
+        Some((promql_syntax::Cardinality::OneToMany, include)) => (Cardinality::OneToMany, include),
+        _ => (Cardinality::OneToOne, Vec::new()),
     };
+    let (fill_left, fill_right) = parsed.map_or((None, None), |m| (m.fill_left, m.fill_right));
     let ((left, left_names), (right, right_names)) = (vector(&binary.lhs)?, vector(&binary.rhs)?);
-    let names = match cardinality {
-        _ if include.iter().any(|l| l == METRIC_NAME) => Names::Mixed,
-        _ if !keeps_name => Names::None,
-        Cardinality::OneToMany => right_names,
-        Cardinality::OneToOne | Cardinality::ManyToOne => left_names,
+    let return_bool = binary.return_bool;
+    let many_names = if cardinality == Cardinality::OneToMany { right_names } else { left_names };
+    let loses_names = many_names == Names::Mixed && (!op.is_comparison() || return_bool);
+    let names = if include.iter().any(|l| l == METRIC_NAME) {
+        Names::Mixed
+    } else if !op.is_comparison() || return_bool {
+        Names::None
+    } else if fill_left.is_some() || fill_right.is_some() {
+        // What stands in for a series has no name.
+        Names::Mixed
+    } else {
+        many_names
     };
     let (left, right) = (Box::new(left), Box::new(right));
-    Ok((Vector::Binary(VectorBinary { op, return_bool, matching, cardinality, include, left, right }), names))
+    let node = VectorBinary {
+        op,
+        return_bool,
+        matching,
+        cardinality,
+        include,
+        loses_names,
+        fill_left,
+        fill_right,
+        left,
+        right,
+    };
+    Ok((Vector::Binary(node), names))
 }
 
-fn set_op(id: u16) -> Option<SetOp> {
-    match id {
-        T_LAND => Some(SetOp::And),
-        T_LOR => Some(SetOp::Or),
-        T_LUNLESS => Some(SetOp::Unless),
-        _ => None,
+fn matching(parsed: Option<&Matching>) -> Grouping {
+    match parsed {
+        Some(matching) if matching.on => Grouping { include: true, labels: matching.labels.clone() },
+        Some(matching) => excluding(&matching.labels),
+        None => excluding(&[]),
     }
 }
 
-fn set_binary(op: SetOp, matching: Grouping, binary: &BinaryExpr) -> Result<Named, PromqlError> {
+fn with_scalar(op: BinaryOp, binary: &Binary, scalar_left: bool) -> Result<Named, PromqlError> {
+    let (number, series) = if scalar_left { (&binary.lhs, &binary.rhs) } else { (&binary.rhs, &binary.lhs) };
+    let ((input, names), scalar) = (vector(series)?, scalar(number)?);
+    let return_bool = binary.return_bool;
+    let node = Vector::WithScalar(WithScalar { op, return_bool, scalar_left, scalar, input: Box::new(input) });
+    let keeps_name = op.is_comparison() && !return_bool;
+    Ok(if keeps_name { (node, names) } else { drop_name(node, names) })
+}
+
+fn set_binary(binary: &Binary) -> Result<Named, PromqlError> {
+    let op = match binary.op {
+        Op::And => SetOp::And,
+        Op::Unless => SetOp::Unless,
+        _ => SetOp::Or,
+    };
     let ((left, left_names), (right, right_names)) = (vector(&binary.lhs)?, vector(&binary.rhs)?);
     let names = match op {
         SetOp::And | SetOp::Unless => left_names,
         SetOp::Or if left_names == Names::None && right_names == Names::None => Names::None,
         SetOp::Or => Names::Mixed,
     };
+    let matching = matching(binary.matching.as_deref());
     Ok((Vector::Set(SetBinary { op, matching, left: Box::new(left), right: Box::new(right) }), names))
 }

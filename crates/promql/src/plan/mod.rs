@@ -2,13 +2,24 @@
 //! compiled, and the places marked where two series may end up with the same labels.
 
 mod build;
+mod durations;
 mod functions;
+mod grouping;
+mod operations;
+mod share;
 
-use model::{Column, Labels, Matcher};
-use regex::Regex;
+use std::fmt;
 
-use crate::eval::{RowLabels, collect};
+use model::{Labels, Matcher};
+
 pub(crate) use build::build;
+pub(crate) use durations::{Spans, are_fixed, fix};
+pub(crate) use grouping::Grouping;
+pub(crate) use operations::{
+    BinaryOp, Cardinality, Extension, FoldFunction, HistogramFunction, MapFunction, QueryTime, RangeFunction, Relabel,
+    SetOp, SortOrder,
+};
+pub(crate) use share::{Shared, share};
 
 /// A whole query.
 #[derive(Debug)]
@@ -24,10 +35,20 @@ pub(crate) enum Plan {
 pub(crate) enum Scalar {
     Literal(f64),
     Time,
+    /// `start()` and its kin.
+    OfQuery(QueryTime),
+    /// `min_of`, and `max_of` where `largest`.
+    Extreme {
+        largest: bool,
+        left: Box<Scalar>,
+        right: Box<Scalar>,
+    },
     /// `scalar(v)`
     OfVector(Box<Vector>),
     Negate(Box<Scalar>),
     Binary(BinaryOp, Box<Scalar>, Box<Scalar>),
+    /// One that stands in the plan more than once.
+    Shared(Shared<Scalar>),
 }
 
 /// A set of series, each with a value or none at each step. No two rows of an evaluated node have equal labels.
@@ -49,12 +70,14 @@ pub(crate) enum Vector {
         input: Box<Vector>,
         labels: Labels,
     },
-    HistogramQuantile {
-        quantile: Scalar,
+    Histogram(HistogramCall),
+    /// A function of native histograms alone: of the values here it leaves none.
+    NativeOnly {
         input: Box<Vector>,
     },
+    Info(InfoCall),
     Sort {
-        descending: bool,
+        order: SortOrder,
         input: Box<Vector>,
     },
     Relabel {
@@ -67,6 +90,26 @@ pub(crate) enum Vector {
         strict: bool,
         input: Box<Vector>,
     },
+    /// One that stands in the plan more than once.
+    Shared(Shared<Vector>),
+}
+
+/// Where in the text of the query something begins, in bytes: for remarks. Two parts of a plan that differ in nothing
+/// else do the same, so it does not show in their texts, by which common parts are found.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Place(pub u32);
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Place")
+    }
+}
+
+/// A scalar that remarks may be about.
+#[derive(Debug)]
+pub(crate) struct Parameter {
+    pub value: Scalar,
+    pub place: Place,
 }
 
 /// A series selector with its shift in time.
@@ -74,6 +117,7 @@ pub(crate) enum Vector {
 pub(crate) struct Selector {
     pub matchers: Vec<Matcher>,
     pub shift: Shift,
+    pub extension: Option<Extension>,
 }
 
 /// `offset` and `@`.
@@ -106,57 +150,30 @@ pub(crate) struct RangeCall {
     pub params: Vec<Scalar>,
     /// Labels of the answer of `absent_over_time`.
     pub absent_labels: Labels,
+    /// The first argument.
+    pub place: Place,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RangeFunction {
-    Rate,
-    Increase,
-    Delta,
-    Irate,
-    Idelta,
-    Changes,
-    Resets,
-    Deriv,
-    PredictLinear,
-    Smoothing,
-    Sum,
-    Avg,
-    Min,
-    Max,
-    Count,
-    First,
-    Last,
-    Present,
-    Absent,
-    Quantile,
-    Stddev,
-    Stdvar,
-    Mad,
-    TimeOfFirst,
-    TimeOfLast,
-    TimeOfMin,
-    TimeOfMax,
+/// A function of classic histograms.
+#[derive(Debug)]
+pub(crate) struct HistogramCall {
+    pub function: HistogramFunction,
+    /// One quantile, several, or both ends of a range.
+    pub params: Vec<Parameter>,
+    pub input: Box<Vector>,
+    /// What remarks on buckets are about, and those on counts that had to be repaired.
+    pub buckets: Place,
+    pub repairs: Place,
 }
 
-impl RangeFunction {
-    /// Whether the answer is still the same metric.
-    pub fn keeps_name(self) -> bool {
-        matches!(self, Self::First | Self::Last)
-    }
-
-    /// Which value of a rollup stands for the samples in a window; `None` where none can.
-    pub fn column(self) -> Option<Column> {
-        match self {
-            Self::Rate | Self::Increase | Self::Delta | Self::Irate | Self::Idelta | Self::Last => Some(Column::Last),
-            Self::Sum => Some(Column::Sum),
-            Self::Avg => Some(Column::Average),
-            Self::Min => Some(Column::Min),
-            Self::Max => Some(Column::Max),
-            Self::Count => Some(Column::Count),
-            _ => None,
-        }
-    }
+/// `info`: labels that other series, joined by `instance` and `job`, have to say about the input's.
+#[derive(Debug)]
+pub(crate) struct InfoCall {
+    pub input: Box<Vector>,
+    /// Which metrics hold such labels; without any, none of the input's series is taken for one of them.
+    pub names: Vec<Matcher>,
+    /// Which labels are wanted, and with what values; all where there is none.
+    pub labels: Vec<Matcher>,
 }
 
 /// A function of each value on its own; drops the metric name.
@@ -165,43 +182,6 @@ pub(crate) struct MapCall {
     pub function: MapFunction,
     pub params: Vec<Scalar>,
     pub input: Box<Vector>,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum MapFunction {
-    /// A plain function of one number.
-    Math(fn(f64) -> f64),
-    Negate,
-    Round,
-    Clamp,
-    ClampMin,
-    ClampMax,
-    /// `timestamp` of anything but a selector.
-    EvaluationTime,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BinaryOp {
-    Add,
-    Sub,
-    Mul,
-    Div,
-    Mod,
-    Pow,
-    Atan2,
-    Equal,
-    NotEqual,
-    Less,
-    LessEqual,
-    Greater,
-    GreaterEqual,
-}
-
-impl BinaryOp {
-    pub fn is_comparison(self) -> bool {
-        use BinaryOp::{Equal, Greater, GreaterEqual, Less, LessEqual, NotEqual};
-        matches!(self, Equal | NotEqual | Less | LessEqual | Greater | GreaterEqual)
-    }
 }
 
 #[derive(Debug)]
@@ -213,49 +193,6 @@ pub(crate) struct WithScalar {
     pub input: Box<Vector>,
 }
 
-/// Labels that decide which series belong together.
-#[derive(Debug, Clone)]
-pub(crate) struct Grouping {
-    /// `by`/`on` when true, `without`/`ignoring` otherwise.
-    pub include: bool,
-    /// As written; when excluding, with `__name__`.
-    pub labels: Vec<String>,
-}
-
-impl Grouping {
-    /// The names, for [`Grouping::key`].
-    pub fn names(&self) -> Vec<&str> {
-        self.labels.iter().map(String::as_str).collect()
-    }
-
-    /// What remains of a row's labels, which are not looked at where nothing can remain; `names` are those of
-    /// [`Grouping::names`].
-    pub fn kept<'p>(
-        &self,
-        labels: RowLabels<'p>,
-        names: &'p [&'p str],
-    ) -> impl Iterator<Item = (&'p str, &'p str)> + Clone + use<'p> {
-        let include = self.include;
-        let asked = !(include && names.is_empty());
-        let pairs = asked.then(|| labels.iter()).into_iter().flatten();
-        pairs.filter(move |(name, _)| names.contains(name) == include)
-    }
-
-    /// The same as a label set.
-    pub fn key(&self, labels: RowLabels<'_>, names: &[&str]) -> Labels {
-        collect(self.kept(labels, names))
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cardinality {
-    OneToOne,
-    /// `group_left`
-    ManyToOne,
-    /// `group_right`
-    OneToMany,
-}
-
 #[derive(Debug)]
 pub(crate) struct VectorBinary {
     pub op: BinaryOp,
@@ -264,15 +201,13 @@ pub(crate) struct VectorBinary {
     pub cardinality: Cardinality,
     /// Labels that the "one" side gives to the result.
     pub include: Vec<String>,
+    /// Whether rows of the "many" side may differ in a name that the result has not.
+    pub loses_names: bool,
+    /// What stands for a missing partner on the left, and on the right.
+    pub fill_left: Option<f64>,
+    pub fill_right: Option<f64>,
     pub left: Box<Vector>,
     pub right: Box<Vector>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SetOp {
-    And,
-    Or,
-    Unless,
 }
 
 #[derive(Debug)]
@@ -296,30 +231,13 @@ pub(crate) enum AggregateFunction {
     /// `topk`, and `bottomk` where `largest` is false.
     Top {
         largest: bool,
-        k: Scalar,
+        k: Parameter,
     },
-    Quantile(Scalar),
+    /// `limitk`
+    Limit(Parameter),
+    LimitRatio(Parameter),
+    Quantile(Parameter),
     CountValues(String),
-}
-
-/// Aggregations that need a fixed amount of memory for a group and step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FoldFunction {
-    Sum,
-    Avg,
-    Min,
-    Max,
-    Count,
-    Group,
-    Stddev,
-    Stdvar,
-}
-
-/// Changes of labels.
-#[derive(Debug)]
-pub(crate) enum Relabel {
-    Replace { destination: String, replacement: String, source: String, regex: Regex },
-    Join { destination: String, separator: String, sources: Vec<String> },
 }
 
 impl Vector {
@@ -332,6 +250,12 @@ impl Vector {
                 binary.op.is_comparison() && !binary.return_bool && binary.input.is_in_label_order()
             }
             Self::Set(set) => set.op != SetOp::Or && set.left.is_in_label_order(),
+            Self::Aggregate(aggregate) => {
+                let passes =
+                    matches!(aggregate.function, AggregateFunction::Limit(_) | AggregateFunction::LimitRatio(_));
+                passes && aggregate.input.is_in_label_order()
+            }
+            Self::Shared(shared) => shared.input.is_in_label_order(),
             _ => false,
         }
     }
@@ -343,6 +267,7 @@ impl Vector {
             Self::Aggregate(aggregate) => matches!(aggregate.function, AggregateFunction::Top { .. }),
             Self::Map(call) => call.input.is_ordered(),
             Self::WithScalar(binary) => binary.input.is_ordered(),
+            Self::Shared(shared) => shared.input.is_ordered(),
             Self::Relabel { input, .. } | Self::Distinct { input, .. } => input.is_ordered(),
             _ => false,
         }

@@ -36,7 +36,7 @@ impl StoredSeries for Series {
 
 impl Queryable for Listening {
     fn select(&self, selection: &Selection<'_>) -> Result<Vec<Box<dyn StoredSeries>>, SelectError> {
-        self.hints.lock().expect("nobody panicked").push(selection.hints);
+        self.hints.lock().expect("nobody panicked").push(Hints { max_series: None, ..selection.hints });
         let series = |at: usize| {
             let labels = Labels::from_pairs([("__name__", "m_total"), ("a", &format!("{at:03}"))]);
             Box::new(Series { labels, asked: self.labels_asked.clone() }) as Box<dyn StoredSeries>
@@ -72,7 +72,7 @@ fn ask(query: &str) -> Listening {
 
 #[test]
 fn a_selector_says_what_its_samples_are_for() {
-    let exact = |window_ms| Hints { step_ms: 60_000, window_ms, column: Column::Last, rollups: false };
+    let exact = |window_ms| Hints { step_ms: 60_000, window_ms, ..Hints::default() };
     let rolled = |window_ms, column| Hints { column, rollups: true, ..exact(window_ms) };
     for (query, want) in [
         ("m", vec![rolled(300_000, Column::Last)]),

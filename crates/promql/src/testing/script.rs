@@ -11,7 +11,9 @@
 //! at 0..2m/1m ask up              a range query: one value for each step
 //!   up{job="a"} = 1 1 _
 //! at 5m ask time()                "scalar = 300", "string = text", "fails: part of the message",
-//!   scalar = 300                  "warns: part of a remark" beside other lines; no lines: an empty answer
+//!   scalar = 300                  no lines: an empty answer
+//! at 0 ask rate(up[5m])
+//!   informs: part of an info      beside other lines; "warns: " for warnings. Every remark there is must be named
 //! ```
 //!
 //! Every instant query that answers a vector is also asked as a range query around its time, and each step of a range
@@ -24,7 +26,7 @@ use model::{
 };
 
 use super::storage::MemoryStore;
-use crate::{Engine, EngineOptions, PromqlError, QueryLimits, QueryResult, Value, parse_selector};
+use crate::{Engine, EngineOptions, PromqlError, QueryLimits, QueryResult, SyntaxOptions, Value, parse_selector};
 
 /// What running a script showed.
 #[derive(Debug, Default)]
@@ -52,7 +54,7 @@ type Table = Vec<(String, Vec<Option<f64>>)>;
 
 /// Runs a script.
 pub(crate) fn run(text: &str) -> Report {
-    let engine = Engine::new(EngineOptions::default());
+    let engine = Engine::new(EngineOptions { syntax: SyntaxOptions::EXPERIMENTAL, ..EngineOptions::default() });
     let mut store = MemoryStore::default();
     let mut report = Report::default();
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
@@ -194,13 +196,10 @@ fn check(engine: &Engine, store: &MemoryStore, case: &Case<'_>) -> Result<(), St
         };
     }
     let result = result.map_err(|e| format!("failed: {e}"))?;
-    for part in case.answer.iter().filter_map(|line| line.strip_prefix("warns: ")) {
-        if !result.warnings.iter().chain(&result.infos).any(|note| note.contains(part)) {
-            return Err(format!("no such remark; there are {:?} {:?}", result.warnings, result.infos));
-        }
-    }
+    remarked(case, "warns: ", &result.warnings)?;
+    remarked(case, "informs: ", &result.infos)?;
     let mut want = Table::new();
-    for line in case.answer.iter().filter(|line| !line.starts_with("warns: ")) {
+    for line in case.answer.iter().filter(|line| !line.starts_with("warns: ") && !line.starts_with("informs: ")) {
         want.push(read_answer(line)?);
     }
     let mut got = table(&result.value, case.times);
@@ -210,6 +209,19 @@ fn check(engine: &Engine, store: &MemoryStore, case: &Case<'_>) -> Result<(), St
     }
     compare(&want, &got)?;
     agree(engine, store, case, &result.value)
+}
+
+/// Whether the remarks are those that the case names.
+fn remarked(case: &Case<'_>, kind: &str, remarks: &[String]) -> Result<(), String> {
+    let named: Vec<&str> = case.answer.iter().filter_map(|line| line.strip_prefix(kind)).collect();
+    let all_made = named.iter().all(|part| remarks.iter().any(|remark| remark.contains(part)));
+    let all_named = remarks.iter().all(|remark| named.iter().any(|part| remark.contains(part)));
+    if all_made && all_named { Ok(()) } else { Err(format!("other remarks: {remarks:?}")) }
+}
+
+/// Whether the answer at a time depends on the other times of the query.
+fn depends_on_range(query: &str) -> bool {
+    ["start()", "end()", "step()", "range()"].iter().any(|time| query.contains(time))
 }
 
 fn read_answer(line: &str) -> Result<(String, Vec<Option<f64>>), String> {
@@ -263,14 +275,14 @@ fn agree(engine: &Engine, store: &MemoryStore, case: &Case<'_>, value: &Value) -
         rows
     };
     match (case.times, value) {
-        (Times::Instant(at), Value::Vector(_)) if !case.query.contains("start()") && !case.query.contains("end()") => {
+        (Times::Instant(at), Value::Vector(_)) if !depends_on_range(case.query) => {
             let around = Times::Range { start: at - 120_000, end: at + 60_000, step: 60_000 };
             let Ok(result) = ask(engine, store, case.query, around) else { return Ok(()) };
             let column = |row: (String, Vec<Option<f64>>)| Some((row.0, vec![Some(row.1[2]?)]));
             let there: Table = by_labels(&result.value, around).into_iter().filter_map(column).collect();
             compare(&by_labels(value, case.times), &there).map_err(|e| format!("as a range: {e}"))
         }
-        (Times::Range { start, end, step }, _) if !case.query.contains("start()") && !case.query.contains("end()") => {
+        (Times::Range { start, end, step }, _) if !depends_on_range(case.query) => {
             let rows = by_labels(value, case.times);
             for index in 0..=((end - start) / step) as usize {
                 let at = Times::Instant(start + index as i64 * step);

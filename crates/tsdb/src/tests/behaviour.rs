@@ -6,7 +6,7 @@ use std::time::Duration;
 use disk::{Disk, Fault};
 use model::{
     Append, AppendError, Batch, Column, Hints, Matcher, MetricKind, MetricMetadata, Queryable, RefusalReason,
-    TimeRange, stale_nan,
+    Selection, TimeRange, stale_nan,
 };
 
 use super::support::{HOUR, MINUTE, NOW, World, append, content, everything, put, range, recovered, select};
@@ -370,4 +370,36 @@ fn a_snapshot_is_a_store_of_its_own() {
     assert_eq!(everything(&copy), content(&[("a", NOW, 1.0)]));
     assert!(store.snapshot(Path::new("copy")).is_err(), "it is not overwritten");
     assert!(world.disk.list(Path::new("copy/blocks")).is_ok());
+}
+
+#[test]
+fn live_series_are_counted_without_reading_where_all_is_in_memory() {
+    let world = World::new();
+    let store = world.open();
+    put(&store, &[("ends", NOW, 1.0), ("gone", NOW - 10, 1.0), ("odd", NOW, f64::NAN), ("old", NOW - HOUR, 1.0)]);
+    put(&store, &[("ends", NOW + 5, stale_nan()), ("late", NOW, 1.0), ("rough", NOW, 0.1 + 0.2)]);
+    put(&store, &[("late", NOW - MINUTE, 2.0), ("rough", NOW + 5, std::f64::consts::PI)]);
+    let count = |store: &Store, start: i64, end: i64| {
+        let selection = Selection { matchers: &[], range: range(start, end), hints: Hints::default() };
+        store.count_live(&selection).expect("selects")
+    };
+    let as_read = |store: &Store, start: i64, end: i64| {
+        let found = select(store, &[], range(start, end), Hints::default());
+        let newest = found.values().filter_map(|samples| samples.values().next_back());
+        newest.filter(|bits| !model::is_stale(f64::from_bits(**bits))).count()
+    };
+    for (start, end, want) in [
+        (NOW - 5, NOW + 5, 3),
+        (NOW - 5, NOW, 4),
+        (NOW - 10, NOW, 5),
+        (NOW - 2 * HOUR, NOW + HOUR, 5),
+        (NOW - MINUTE, NOW - 1, 2),
+        (NOW + 6, NOW + HOUR, 0),
+    ] {
+        assert_eq!((count(&store, start, end), as_read(&store, start, end)), (Some(want), want), "{start} {end}");
+    }
+    let store = stopped_and_opened(&world, store);
+    put(&store, &[("new", NOW + MINUTE, 1.0)]);
+    assert_eq!(count(&store, NOW, NOW + MINUTE), None);
+    assert_eq!(count(&store, NOW + 6, NOW + MINUTE), Some(1));
 }

@@ -148,3 +148,35 @@ fn whatever_byte_is_damaged_the_store_opens_and_accepts() {
         }
     }
 }
+
+#[test]
+fn damage_that_a_query_meets_is_named_counted_once_and_answered() {
+    let world = World::new();
+    let store = world.open();
+    put(&store, &[("a", NOW, 1.25), ("a", NOW + 7, 2.5), ("a", NOW + 15, -1.0)]);
+    assert!(put_histogram(&store).is_ok());
+    store.close().expect("closes");
+    let block = only(&world, "blocks");
+    let name = block.display().to_string();
+    // The first chunk begins behind 16 bytes of header, and its body behind its head.
+    world.disk.damage(&block, |bytes| bytes[16 + 4] ^= 1).expect("is there");
+    let store = world.open();
+    for _ in 0..3 {
+        let error = try_select(&store, &[], TimeRange::ALL, Hints::default()).expect_err("is damaged");
+        assert!(error.to_string().contains(&name), "{error}");
+    }
+    let statistics = store.statistics();
+    assert_eq!((statistics.corruptions, statistics.blocks), (1, 1));
+    // Where nothing is damaged nothing fails.
+    let matchers = [model::Matcher::equal("series", "b")];
+    assert_eq!(try_select(&store, &matchers, TimeRange::ALL, Hints::default()), Ok(content(&[])));
+}
+
+fn put_histogram(store: &crate::Store) -> Result<model::AppendReport, model::AppendError> {
+    let histogram = model::EncodedHistogram::new(&[1, 2, 3]).expect("is short enough");
+    let labels = super::support::labels("b");
+    model::Append::append_histograms(
+        store,
+        &[model::HistogramRow { labels, timestamp: model::TimestampMs(NOW), histogram }],
+    )
+}

@@ -34,7 +34,7 @@ fn fill(world: &World, store: &Store, from: i64, hours: i64) {
 }
 
 fn hints(column: Column) -> Hints {
-    Hints { column, rollups: true, step_ms: HOUR, window_ms: HOUR }
+    Hints { column, rollups: true, step_ms: HOUR, window_ms: HOUR, ..Hints::default() }
 }
 
 fn column(store: &Store, column: Column, from: i64, to: i64) -> Vec<(i64, f64)> {
