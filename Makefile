@@ -4,7 +4,7 @@ CARGO ?= cargo
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: help build demo test test-peers fuzz lint fmt bench clean
+.PHONY: help build demo test test-peers chaos fuzz lint fmt bench bench-tiers clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,6 +23,10 @@ test: test-peers ## Run every test, then fuzz every decoder for a few seconds
 	$(CARGO) test --workspace --locked
 	FUZZ_SECONDS=5 scripts/fuzz
 
+chaos: test-peers ## Kill, cut off and lie to real processes for long (CHAOS_ROUNDS=10)
+	$(CARGO) build --locked --package highwater
+	CHAOS_ROUNDS=$${CHAOS_ROUNDS:-10} $(CARGO) test --locked --package tests --test integration -- chaos --nocapture
+
 fuzz: test-peers ## Fuzz every decoder (FUZZ_SECONDS=60, FUZZ_TARGETS="block wal")
 	scripts/fuzz
 
@@ -36,6 +40,9 @@ fmt: ## Format the code
 
 bench: build ## Measure against the peers that are installed and print a table (BENCH_ARGS="--series 500000 --steps 80")
 	$(CARGO) bench --locked --package tests --bench table -- $(BENCH_ARGS)
+
+bench-tiers: build ## Measure delivery from edge to central beside federated Prometheus (BENCH_ARGS="--clusters 100 --seconds 60")
+	$(CARGO) bench --locked --package tests --bench tiers -- $(BENCH_ARGS)
 
 clean: ## Remove what was built
 	$(CARGO) clean

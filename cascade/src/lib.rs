@@ -16,9 +16,10 @@ impl Role for Cascade {
     fn compose(tier: &mut Tier) -> Result<(), BuildError> {
         let upwards = tier.start_forwarding()?;
         tier.start_evaluating(upwards.clone())?;
+        let merged = tier.start_merging(upwards)?;
         // Over what the sender claims: no edge speaks for another region (docs/decisions/004).
-        let region = Stamp::new(tier.external_labels());
-        tier.start_receiving(upwards.clone(), Some(region))?;
-        tier.start_scraping(upwards)
+        let region = Stamp::new(tier.shared_labels());
+        tier.start_receiving(merged.clone(), Some(region))?;
+        tier.start_scraping(merged)
     }
 }

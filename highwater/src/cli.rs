@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use runtime::{LogFormat, LogLevel};
 
 use crate::check::RulesArgs;
+use crate::delivery::DeliveryArgs;
 use crate::demo::DemoArgs;
 use crate::features::FeatureArgs;
 use crate::query::QueryCommand;
@@ -90,9 +91,9 @@ pub struct TierArgs {
     #[arg(long = "web.external-url", value_name = "URL")]
     pub external_url: Option<String>,
     /// Connections that are served at once
-    #[arg(long = "web.max-connections", value_name = "COUNT", default_value_t = 512)]
+    #[arg(long = "web.max-connections", value_name = "COUNT", default_value_t = 4096)]
     pub max_connections: usize,
-    /// Whether /api/v1/admin may delete series, clean tombstones and take snapshots
+    /// Whether /api/v1/admin may delete series, clean tombstones, take snapshots and forget sources
     #[arg(long = "web.enable-admin-api")]
     pub enable_admin: bool,
     /// Whether /-/quit may end the process
@@ -105,6 +106,8 @@ pub struct TierArgs {
     pub storage: StorageArgs,
     #[command(flatten)]
     pub remote_read: RemoteReadArgs,
+    #[command(flatten)]
+    pub delivery: DeliveryArgs,
     /// How long a query may take
     #[arg(long = "query.timeout", value_name = "DURATION", default_value = "2m", value_parser = model::parse_duration)]
     pub query_timeout: Duration,

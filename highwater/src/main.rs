@@ -3,6 +3,7 @@
 
 mod check;
 mod cli;
+mod delivery;
 mod demo;
 mod features;
 mod moment;

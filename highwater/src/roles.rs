@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use model::format_duration;
 use runtime::{init_logging, run_until_stopped};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tier::{App, CorsOrigins, Options, Role};
 
 use crate::cli::{AlertsArgs, TierArgs};
@@ -49,12 +50,24 @@ pub fn run_alerts(args: AlertsArgs) -> Result<()> {
 }
 
 fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
+    raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
     let result = runtime.block_on(work);
     // Everything that holds samples has ended. A query that still computes must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(2));
     result
+}
+
+/// Blocks, segments and connections are files by the thousand, and the soft limit of a shell or a unit is 1024 mostly.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, raised)
+    {
+        tracing::warn!(%error, limit = limit.current, "cannot raise the limit of open files; raise it with ulimit -n");
+    }
 }
 
 fn tier_options<R: Role>(listen_address: String, args: TierArgs) -> Result<Options> {
@@ -80,6 +93,7 @@ fn tier_options<R: Role>(listen_address: String, args: TierArgs) -> Result<Optio
     flags.extend(args.query_limits.shown());
     flags.extend(storage::shown(&store));
     flags.extend(args.remote_read.shown());
+    flags.extend(args.delivery.shown());
     let query_syntax = args.features.syntax(|name| tracing::warn!(name, "there is no such feature"));
     Ok(Options {
         config_file: args.config_file,
@@ -91,6 +105,10 @@ fn tier_options<R: Role>(listen_address: String, args: TierArgs) -> Result<Optio
         cors_origins: CorsOrigins::parse(&args.cors_origin).context("--web.cors.origin")?,
         storage_path,
         store,
+        receiver: args.delivery.receiver(),
+        replicas: args.delivery.replicas(),
+        sources: args.delivery.sources(),
+        max_watermark_wait: args.delivery.max_watermark_wait,
         query_timeout: args.query_timeout,
         query_concurrency: args.query_concurrency,
         query_max_samples: args.query_limits.max_samples,

@@ -56,6 +56,31 @@ async fn a_stock_prometheus_writes_and_promtool_reads() {
     central.stop(DEADLINE).await;
 }
 
+/// Debian's vmagent, which packs its requests another way than Prometheus, scrapes itself and writes to a central. It is
+/// too old for zstd; `receive` tests what newer ones send.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stock_vmagent_writes() {
+    let folder = Folder::new();
+    let central = start::<central::Central>(None).await;
+    let port = free_port();
+    let config = folder.write(
+        "vmagent.yml",
+        &format!(
+            "global: {{scrape_interval: 1s, external_labels: {{region: brownfield}}}}\n\
+             scrape_configs: [{{job_name: vmagent, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}]\n"
+        ),
+    );
+    let mut command = Command::new("vmagent");
+    command.arg(format!("-promscrape.config={}", config.display()));
+    command.arg(format!("-remoteWrite.tmpDataPath={}", folder.path().join("data").display()));
+    command.arg(format!("-remoteWrite.url=http://{}/api/v1/write", central.address()));
+    command.arg("-remoteWrite.flushInterval=200ms").arg(format!("-httpListenAddr=127.0.0.1:{port}"));
+    let _vmagent = Process::start(&mut command, &folder.path().join("vmagent.log"));
+    let up = until("the first sample", || query_some(central.address(), r#"up{job="vmagent"}"#)).await;
+    assert_eq!((up[0].value, up[0].label("region")), (1.0, "brownfield"));
+    central.stop(DEADLINE).await;
+}
+
 /// What `promtool check metrics` says of our own metrics: nothing, when they are well formed.
 fn check_metrics(metrics: &str) -> String {
     use std::io::Write;

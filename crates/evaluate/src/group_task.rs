@@ -1,14 +1,15 @@
 //! One rule group on its timer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use model::TimestampMs;
+use model::{Labels, TimestampMs};
 use parking_lot::{Mutex, RwLock};
 use rules::status::GroupStatus;
-use rules::{Context, Evaluation, External, Group, GroupState};
+use rules::{Context, Evaluation, External, Group, GroupState, LateSources};
 use runtime::Stop;
+use sources::InputGuard;
 use tokio::sync::Notify;
 
 use crate::manager::Shared;
@@ -20,6 +21,9 @@ const RESEND_DELAY: Duration = Duration::from_secs(60);
 /// Failures of one evaluation that are logged one by one.
 const MAX_LOGGED_FAILURES: usize = 5;
 
+/// How often it is looked whether what an evaluation waits for has come; the first looks are closer together.
+const LONGEST_LOOK: Duration = Duration::from_millis(100);
+
 /// A group that runs: shared by its task and the manager.
 pub(crate) struct GroupTask {
     pub(crate) group: Arc<Group>,
@@ -28,6 +32,8 @@ pub(crate) struct GroupTask {
     /// `None` once the manager has taken it to hand it on.
     state: Mutex<Option<GroupState>>,
     status: RwLock<Arc<GroupStatus>>,
+    /// Alerts that the last evaluation held.
+    held: AtomicUsize,
     /// Ends an evaluation early.
     cancelled: Arc<AtomicBool>,
     end: Notify,
@@ -42,6 +48,7 @@ impl GroupTask {
             external,
             status: RwLock::new(Arc::new(state.status())),
             state: Mutex::new(Some(state)),
+            held: AtomicUsize::default(),
             cancelled: Arc::default(),
             end: Notify::new(),
             ended: tokio::sync::watch::Sender::new(false),
@@ -66,7 +73,15 @@ impl GroupTask {
     pub(crate) async fn run(self: Arc<Self>, stop: Stop) {
         let _ended = Ended(&self.ended);
         let mut next = self.group.slot(runtime::now()) + self.group.interval_ms();
+        // Before it is due, so that nobody above takes that moment for complete before it is stored.
+        let mut registered = self.register(next);
+        let mut waited_ms = 0;
         while let Some(at) = self.wait_until(next, &stop).await {
+            // Another time than expected where the clock was set back.
+            let running = if at == next { registered } else { self.register(at) };
+            let Some(waited) = self.wait_for_samples(at, &stop).await else { return };
+            let late_ms = (runtime::now() - at).max(0);
+            waited_ms = if waited { late_ms } else { late_ms.min(waited_ms) };
             let evaluation = self.clone().evaluate(at);
             tokio::pin!(evaluation);
             tokio::select! {
@@ -77,8 +92,39 @@ impl GroupTask {
                     return;
                 }
             }
-            next = self.after(at);
+            next = self.after(at, waited_ms);
+            registered = self.register(next);
+            drop(running);
         }
+    }
+
+    fn register(&self, at: TimestampMs) -> InputGuard {
+        self.shared.sources.recordings().begin(self.data_time(at))
+    }
+
+    /// What an evaluation at `at` looks at, and what its samples get.
+    fn data_time(&self, at: TimestampMs) -> TimestampMs {
+        at - i64::try_from(self.group.query_offset.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Waits until everything that the evaluation is about is here, for no longer than it may lie behind. Returns whether
+    /// there was something to wait for; `None` when the task is to end.
+    async fn wait_for_samples(&self, at: TimestampMs, stop: &Stop) -> Option<bool> {
+        let data_time = self.data_time(at);
+        let bound = data_time + i64::try_from(self.shared.max_watermark_wait.as_millis()).unwrap_or(i64::MAX);
+        let (began, mut look) = (Instant::now(), Duration::from_millis(1));
+        let is_here = |now| now >= bound || self.shared.sources.watermark_of_inputs(now) >= data_time;
+        // The moment itself is over a millisecond later; that is no waiting.
+        let mut looks = 0;
+        while !is_here(runtime::now()) {
+            looks += 1;
+            tokio::select! {
+                () = tokio::time::sleep(look) => look = (look * 2).min(LONGEST_LOOK),
+                () = self.ends(stop) => return None,
+            }
+        }
+        self.shared.metrics.waited(began.elapsed().as_secs_f64());
+        Some(looks > 1)
     }
 
     async fn ends(&self, stop: &Stop) {
@@ -102,9 +148,10 @@ impl GroupTask {
         }
     }
 
-    /// The time of the next evaluation. Times that passed meanwhile are missed, except for the latest.
-    fn after(&self, evaluated: TimestampMs) -> TimestampMs {
-        let (latest, interval) = (self.group.slot(runtime::now()), self.group.interval_ms());
+    /// The time of the next evaluation. Times that passed meanwhile are missed, except for the latest and for those that
+    /// passed while the group waited for samples, `waited_ms` ago: these are made up for.
+    fn after(&self, evaluated: TimestampMs, waited_ms: i64) -> TimestampMs {
+        let (latest, interval) = (self.group.slot(runtime::now() - waited_ms), self.group.interval_ms());
         let skipped = (latest - evaluated) / interval - 1;
         if skipped < 0 {
             return evaluated.max(latest) + interval;
@@ -130,6 +177,8 @@ impl GroupTask {
         let mut guard = self.state.lock();
         let Some(state) = guard.as_mut() else { return };
         let shared = &self.shared;
+        let is_late = |labels: &Labels| shared.sources.is_late(labels, runtime::now());
+        let hold_for = shared.sources.limits().hold_for;
         let context = Context {
             engine: &shared.engine,
             storage: &shared.storage,
@@ -142,6 +191,7 @@ impl GroupTask {
             external: &self.external,
             rule_timeout: self.group.interval.min(MAX_RULE_TIME),
             resend_delay: RESEND_DELAY,
+            late: (!shared.sources.is_empty()).then_some(LateSources { is_late: &is_late, hold_for }),
             cancelled: &self.cancelled,
             monotonic: Instant::now,
         };
@@ -151,6 +201,7 @@ impl GroupTask {
         shared.metrics.evaluated(&self.group, &evaluation, at.as_seconds(), took);
         *self.status.write() = Arc::new(state.status());
         self.log(&evaluation);
+        self.log_held(evaluation.held);
     }
 
     fn log(&self, evaluation: &Evaluation) {
@@ -160,6 +211,19 @@ impl GroupTask {
         }
         for (reason, count) in &evaluation.refused {
             tracing::warn!(%group, %file, samples = count, reason = reason.as_str(), "the store refused samples of rules");
+        }
+    }
+}
+
+impl GroupTask {
+    /// Once when it begins, once when it is over.
+    fn log_held(&self, held: usize) {
+        let (group, file) = (&self.group.name, &self.group.file);
+        let before = self.held.swap(held, Ordering::Relaxed);
+        if held > 0 && before == 0 {
+            tracing::warn!(%group, %file, alerts = held, "alerts keep their state: their source is late or gone");
+        } else if held == 0 && before > 0 {
+            tracing::info!(%group, %file, "no alert is held any more");
         }
     }
 }

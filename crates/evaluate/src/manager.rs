@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::{Append, Batch, Labels, Queryable, Sample, stale_nan};
 use parking_lot::RwLock;
@@ -10,6 +11,7 @@ use query_gate::QueryGate;
 use rules::status::{AlertStatus, GroupStatus, RuleStatus};
 use rules::{External, Group, GroupState, carry_over};
 use runtime::{Metrics, MetricsError, Supervisor};
+use sources::Sources;
 
 use crate::Notifier;
 use crate::group_task::GroupTask;
@@ -29,6 +31,10 @@ pub struct RuleManagerOptions {
     pub external: External,
     /// Where evaluations wait for their turn.
     pub gate: QueryGate,
+    /// Who sends what the queries are about: groups wait for them, and alerts of those that are late are held.
+    pub sources: Arc<Sources>,
+    /// How long an evaluation waits until everything before its time is here (`--rules.max-watermark-wait`).
+    pub max_watermark_wait: Duration,
 }
 
 /// What every group's task uses.
@@ -38,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) sink: Arc<dyn Append>,
     pub(crate) notifier: Option<Notifier>,
     pub(crate) gate: QueryGate,
+    pub(crate) sources: Arc<Sources>,
+    pub(crate) max_watermark_wait: Duration,
     pub(crate) metrics: RuleMetrics,
 }
 
@@ -69,9 +77,10 @@ impl RuleManager {
         options: RuleManagerOptions,
         groups: Vec<Arc<Group>>,
     ) -> Result<Self, MetricsError> {
-        let RuleManagerOptions { engine, storage, sink, notifier, external, gate } = options;
+        let RuleManagerOptions { engine, storage, sink, notifier, external, gate, sources, max_watermark_wait } =
+            options;
         let metrics = RuleMetrics::new(metrics)?;
-        let shared = Arc::new(Shared { engine, storage, sink, notifier, gate, metrics });
+        let shared = Arc::new(Shared { engine, storage, sink, notifier, gate, sources, max_watermark_wait, metrics });
         let inner = Inner {
             supervisor: supervisor.group(),
             shared,
@@ -127,7 +136,9 @@ impl RuleManager {
 
     fn end_series(&self, vanished: Vec<Labels>) {
         // The series may have a sample of this very millisecond.
-        let (timestamp, mut batch) = (runtime::now() + 1, Batch::default());
+        let timestamp = runtime::now() + 1;
+        let _registered = self.inner.shared.sources.recordings().begin(timestamp);
+        let mut batch = Batch::default();
         for labels in vanished {
             batch.push(labels, Sample { timestamp, value: stale_nan() });
         }

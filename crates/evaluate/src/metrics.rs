@@ -23,6 +23,8 @@ pub(crate) struct RuleMetrics {
     failures: IntCounterVec,
     duration: Histogram,
     refused: IntCounterVec,
+    held: IntGaugeVec,
+    waits: Histogram,
 }
 
 impl RuleMetrics {
@@ -71,6 +73,16 @@ impl RuleMetrics {
                 "Samples of rules that the store did not take.",
                 &["reason"],
             )?,
+            held: metrics.int_gauge_vec(
+                "highwater_rules_held_alerts",
+                "Alerts that keep their state because the source that their labels name is late.",
+                GROUP,
+            )?,
+            waits: metrics.histogram(
+                "highwater_rules_watermark_wait_seconds",
+                "How long evaluations waited until everything before their time was here.",
+                &DURATION_BUCKETS,
+            )?,
         };
         for reason in RefusalReason::ALL {
             out.refused.with_label_values(&[reason.as_str()]);
@@ -97,7 +109,7 @@ impl RuleMetrics {
             // Fails only where there is nothing to remove.
             let _ = gauge.remove_label_values(label);
         }
-        for gauge in [&self.last_samples, &self.rules] {
+        for gauge in [&self.last_samples, &self.rules, &self.held] {
             let _ = gauge.remove_label_values(label);
         }
         for counter in [&self.iterations, &self.missed, &self.evaluations, &self.failures] {
@@ -111,10 +123,16 @@ impl RuleMetrics {
         self.missed.with_label_values(&[&key]).inc_by(count);
     }
 
+    /// An evaluation waited for what it is about.
+    pub(crate) fn waited(&self, seconds: f64) {
+        self.waits.observe(seconds);
+    }
+
     pub(crate) fn evaluated(&self, group: &Group, evaluation: &Evaluation, at_seconds: f64, took_seconds: f64) {
         let key = key(group);
         let label = &[key.as_str()];
         self.iterations.with_label_values(label).inc();
+        self.held.with_label_values(label).set(i64::try_from(evaluation.held).unwrap_or(i64::MAX));
         self.evaluations.with_label_values(label).inc_by(evaluation.evaluated as u64);
         self.failures.with_label_values(label).inc_by(evaluation.failures.len() as u64);
         self.last_duration.with_label_values(label).set(took_seconds);

@@ -6,6 +6,7 @@ mod configuration;
 mod memory;
 mod notifications;
 mod reloads;
+mod watermarks;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

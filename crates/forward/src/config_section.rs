@@ -8,13 +8,19 @@ use relabel::RelabelRule;
 use reqwest::Url;
 use runtime::HttpClientConfig;
 
+use crate::queue_section::{QueueConfig, count, one_of};
+
 /// One destination.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RemoteWriteConfig {
     /// How metrics and logs call it; unique.
     pub name: String,
-    /// Where requests go.
-    pub url: Url,
+    /// Where requests go: one address, or several that lead to equals.
+    pub urls: Vec<Url>,
+    /// Which of several addresses is used.
+    pub choose: Choose,
+    /// Whether the first request is one of remote write 2.0 already (`protobuf_message`).
+    pub begins_with_2_0: bool,
     /// How long a request may take (default 30s).
     pub timeout: Duration,
     /// Series that any of these selects are sent; all where there is none. They see external labels, unlike
@@ -32,6 +38,17 @@ pub struct RemoteWriteConfig {
     pub client: HttpClientConfig,
 }
 
+/// `choose`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Choose {
+    /// `order` (default): the first that works.
+    #[default]
+    Order,
+    /// `hash`: by rendezvous hashing of the external label `metacluster`, so that a list with one more address moves only
+    /// its share; where that one does not work, the next by hash.
+    Hash,
+}
+
 /// `metadata_config`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MetadataConfig {
@@ -44,35 +61,6 @@ pub struct MetadataConfig {
 impl Default for MetadataConfig {
     fn default() -> Self {
         Self { send_interval: Duration::from_secs(60), max_families_per_send: 2_000 }
-    }
-}
-
-/// `queue_config`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QueueConfig {
-    /// Samples that may wait (default 1,000,000). One takes 32 bytes; its labels are shared with the other samples of
-    /// its series. Prometheus' `capacity` counts for each of `max_shards` (default 50) queues, in front of a log on
-    /// disk; here one queue holds what all of them would.
-    pub capacity: usize,
-    /// Samples of one request (default 5,000).
-    pub max_samples_per_send: usize,
-    /// How long a sample waits for others (default 1s; Prometheus: 5s).
-    pub batch_send_deadline: Duration,
-    /// First pause after a failure (default 30ms).
-    pub min_backoff: Duration,
-    /// Longest pause (default 5s).
-    pub max_backoff: Duration,
-}
-
-impl Default for QueueConfig {
-    fn default() -> Self {
-        Self {
-            capacity: 1_000_000,
-            max_samples_per_send: 5_000,
-            batch_send_deadline: Duration::from_secs(1),
-            min_backoff: Duration::from_millis(30),
-            max_backoff: Duration::from_secs(5),
-        }
     }
 }
 
@@ -95,7 +83,9 @@ impl RemoteWriteConfig {
 
     fn decode(node: &Node<'_>, index: usize) -> Option<Self> {
         let fields = node.mapping()?;
-        let url = fields.required("url").and_then(|n| decode_url(&n));
+        let urls = decode_urls(&fields);
+        let choose = one_of(&fields, "choose", &[("order", Choose::Order), ("hash", Choose::Hash)]);
+        let begins_with_2_0 = one_of(&fields, "protobuf_message", &[(MESSAGE_1_0, false), (MESSAGE_2_0, true)]);
         let name = fields.string("name").unwrap_or_else(|| format!("destination-{index}"));
         let timeout = fields.positive_duration("remote_timeout").unwrap_or(Duration::from_secs(30));
         let matches = fields.items("match").iter().filter_map(|n| n.parse(promql::parse_selector)).collect();
@@ -109,8 +99,40 @@ impl RemoteWriteConfig {
         let client = HttpClientConfig::decode(&fields);
         unsupported(&fields);
         fields.finish();
-        Some(Self { name, url: url?, timeout, matches, relabel, queue, exemplars, metadata, client })
+        Some(Self {
+            name,
+            urls: urls?,
+            choose,
+            begins_with_2_0,
+            timeout,
+            matches,
+            relabel,
+            queue,
+            exemplars,
+            metadata,
+            client,
+        })
     }
+}
+
+/// Values of `protobuf_message`.
+const MESSAGE_1_0: &str = "prometheus.WriteRequest";
+const MESSAGE_2_0: &str = "io.prometheus.write.v2.Request";
+
+/// `url`, or a list `urls`. `None` where a problem was reported.
+fn decode_urls(fields: &Mapping<'_>) -> Option<Vec<Url>> {
+    let Some(list) = fields.get("urls") else {
+        return Some(vec![decode_url(&fields.required("url")?)?]);
+    };
+    if let Some(one) = fields.get("url") {
+        one.problem("url and urls say the same thing; keep one of them");
+    }
+    let items = list.items();
+    if items.is_empty() {
+        list.problem("must name at least one address");
+        return None;
+    }
+    items.iter().map(decode_url).collect()
 }
 
 fn decode_url(node: &Node<'_>) -> Option<Url> {
@@ -126,12 +148,7 @@ fn decode_url(node: &Node<'_>) -> Option<Url> {
 
 /// Prometheus' keys that change nothing here are accepted where that is harmless and refused where it is not.
 fn unsupported(fields: &Mapping<'_>) {
-    if let Some(node) = fields.get("protobuf_message")
-        && node.text().is_some_and(|t| t != "prometheus.WriteRequest")
-    {
-        node.problem("this message is not supported yet; write prometheus.WriteRequest or remove the key");
-    }
-    // As in a Prometheus that scrapes none: there is nothing to send.
+    // Histograms are sent like samples, whether asked for or not.
     let _ = fields.bool("send_native_histograms");
     if fields.bool("round_robin_dns") == Some(true) {
         fields.unsupported("round_robin_dns", "remove it");
@@ -149,47 +166,5 @@ impl MetadataConfig {
         };
         fields.finish();
         send.then_some(out)
-    }
-}
-
-/// A whole number from 1.
-fn count(fields: &Mapping<'_>, key: &'static str, or: usize) -> usize {
-    let Some(node) = fields.get(key) else { return or };
-    match node.u64() {
-        Some(0) => {
-            node.problem("must be at least 1");
-            or
-        }
-        Some(number) => usize::try_from(number).unwrap_or(usize::MAX),
-        None => or,
-    }
-}
-
-impl QueueConfig {
-    fn decode(node: &Node<'_>) -> Self {
-        let default = Self::default();
-        let Some(fields) = node.mapping() else { return default };
-        let shards = count(&fields, "max_shards", 50);
-        let capacity = match fields.get("capacity") {
-            Some(_) => count(&fields, "capacity", 1).saturating_mul(shards),
-            None => default.capacity,
-        };
-        let out = Self {
-            capacity,
-            max_samples_per_send: count(&fields, "max_samples_per_send", default.max_samples_per_send).min(50_000),
-            batch_send_deadline: fields.positive_duration("batch_send_deadline").unwrap_or(default.batch_send_deadline),
-            min_backoff: fields.positive_duration("min_backoff").unwrap_or(default.min_backoff),
-            max_backoff: fields.positive_duration("max_backoff").unwrap_or(default.max_backoff),
-        };
-        // One request at a time keeps the order, and 429 is always tried again: neither key has anything to set.
-        let _ = (fields.u64("min_shards"), fields.bool("retry_on_http_429"));
-        if fields.duration("sample_age_limit").is_some_and(|limit| !limit.is_zero()) {
-            fields.unsupported("sample_age_limit", "remove it");
-        }
-        fields.finish();
-        if out.min_backoff > out.max_backoff {
-            node.problem("min_backoff is longer than max_backoff; make it as long or shorter");
-        }
-        Self { max_samples_per_send: out.max_samples_per_send.min(out.capacity), ..out }
     }
 }

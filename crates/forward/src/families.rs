@@ -39,6 +39,11 @@ impl Families {
         }
     }
 
+    /// What was taken did not arrive.
+    pub(crate) fn say_again(&mut self, entries: &[MetricMetadata]) {
+        self.waiting.extend(entries.iter().map(|entry| entry.family.clone()));
+    }
+
     /// What the next request should carry.
     pub(crate) fn take(&mut self, config: &MetadataConfig, now: Instant) -> Vec<MetricMetadata> {
         if self.waiting.is_empty() && now.duration_since(self.all_said) >= config.send_interval {
@@ -69,6 +74,8 @@ mod tests {
         assert_eq!(families.take(&config, start).len(), 2);
         assert_eq!(families.take(&config, start), [family("c", "")]);
         families.learn(&[family("a", ""), family("b", "new")]);
+        let taken = families.take(&config, start);
+        families.say_again(&taken);
         assert_eq!(families.take(&config, start), [family("b", "new")]);
         assert_eq!(families.take(&config, start), []);
         let mut another = families.for_another();

@@ -1,25 +1,46 @@
-//! Remote write up: every stored sample that a destination's `match` selects is queued, sent in order, and tried again
-//! until the destination has it or refuses it for good.
+//! Remote write up: every stored sample that a destination's `match` selects is queued on disk, sent, and tried again
+//! until the destination has it or refuses it for good (docs/decisions/010-delivery.md).
 //!
-//! Invariants: a queue never holds more than its capacity (the oldest samples go first, counted); samples of a series
-//! leave in the order in which they came; a failed request is retried with growing pauses, and its samples stay first;
-//! what a destination refuses (4xx but 429) is counted and logged with the destination's own words, never retried.
+//! Follow a sample: [`Ingest`] lets the store take it, and `core` puts it into the queue, where any destination selects
+//! its series (`admission`). The task of each destination (`delivery`) takes records from its cursor, makes batches of what it wants
+//! (`batch`, `outgoing`) and keeps requests under way (`flight`), as many as the receiver can take (`pace`), in the form that it
+//! understands (`negotiation`, `slot`), to the address that works (`upstreams`, `circuit`).
 //!
-//! Non-goals for now: queues live in memory, so what is unsent when the process dies is lost (docs/decisions/005).
+//! Invariants: nothing is acknowledged that is not in the queue; what is in the queue leaves it when the destination has
+//! it, has refused it, or when the queue is over its budget: counted, logged and told upward. Receivers that do not say that they take
+//! samples in any order get those of a series in the order in which they came. One bad sample costs itself.
 
+mod admission;
+mod answer;
+mod batch;
+mod circuit;
 mod config_section;
+mod core;
 mod delivery;
 mod destination;
-mod exemplars;
 mod families;
+mod flight;
 mod forwarder;
+mod ingest;
+mod keeper;
+mod line;
+mod marker;
 mod metrics;
+mod negotiation;
 mod outgoing;
-mod queue;
-mod sender;
+mod pace;
+mod pieces;
+mod queue_section;
+mod reconcile;
 mod series_key;
+mod slot;
+mod syncer;
 #[cfg(test)]
 mod tests;
+mod upstreams;
 
-pub use config_section::{MetadataConfig, QueueConfig, RemoteWriteConfig};
-pub use forwarder::{ForwardError, Forwarder, Ingest};
+pub use config_section::{Choose, MetadataConfig, RemoteWriteConfig};
+pub use core::Teller;
+pub use forwarder::{ForwardError, ForwardOptions, Forwarder, QueueSync};
+pub use ingest::Ingest;
+pub use queue_section::{Backfill, Lanes, QueueConfig, Wire};

@@ -9,6 +9,13 @@ use xxhash_rust::xxh3::xxh3_128_with_secret;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SeriesKey(u128);
 
+impl SeriesKey {
+    /// The key as a number.
+    pub(crate) fn as_u128(self) -> u128 {
+        self.0
+    }
+}
+
 impl Hash for SeriesKey {
     /// The key is a hash already.
     fn hash<H: Hasher>(&self, state: &mut H) {

@@ -13,10 +13,10 @@ use crate::table::{Positions, push_gently};
 const SECRET_BYTES: usize = 192;
 
 /// The hash of a label set as some sender encodes it.
-pub(crate) type Key = u128;
+pub type Key = u128;
 
 /// What makes keys of bytes.
-pub(crate) struct Keys {
+pub struct Keys {
     labels: [u8; SECRET_BYTES],
     context: [u8; SECRET_BYTES],
     own: Key,
@@ -24,7 +24,7 @@ pub(crate) struct Keys {
 
 impl Keys {
     /// Draws the secrets.
-    pub(crate) fn random() -> Self {
+    pub fn random() -> Self {
         // The standard library seeds its hash tables from the operating system; keyed hashes of numbers are random bytes.
         let state = RandomState::new();
         let mut counter = 0_u64;
@@ -42,18 +42,18 @@ impl Keys {
     }
 
     /// What the keys of a context are combined with. It has a secret of its own, so that no bytes cancel it out.
-    pub(crate) fn context(&self, context: &[u8]) -> Key {
+    pub fn context(&self, context: &[u8]) -> Key {
         xxh3_128_with_secret(context, &self.context)
     }
 
     /// The context of the encoding that label sets have in this process; no sender can name it.
-    pub(crate) fn own_context(&self) -> Key {
+    pub fn own_context(&self) -> Key {
         self.own
     }
 
     /// The key of a label set.
     #[inline]
-    pub(crate) fn key(&self, context: Key, labels: &[u8]) -> Key {
+    pub fn key(&self, context: Key, labels: &[u8]) -> Key {
         xxh3_128_with_secret(labels, &self.labels) ^ context
     }
 }
@@ -66,7 +66,7 @@ impl std::fmt::Debug for Keys {
 
 /// Keys and the series they stand for, in order of arrival.
 #[derive(Debug, Default)]
-pub(crate) struct Encoded {
+pub struct Encoded {
     keys: Vec<[u64; 2]>,
     series: Vec<u32>,
     positions: Positions,
@@ -80,8 +80,14 @@ fn halves(key: Key) -> [u64; 2] {
 }
 
 impl Encoded {
-    pub(crate) fn len(&self) -> usize {
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
         self.keys.len()
+    }
+
+    /// True when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
     }
 
     /// How often it was cleared: positions of before mean nothing now.
@@ -98,7 +104,7 @@ impl Encoded {
     /// The series of a key. `guess` is the position to look at first, and becomes that after the one found: senders
     /// repeat the order of their series, and a list is walked faster than a table is searched.
     #[inline]
-    pub(crate) fn find(&self, key: Key, guess: &mut usize) -> Option<u32> {
+    pub fn find(&self, key: Key, guess: &mut usize) -> Option<u32> {
         let key = halves(key);
         if self.keys.get(*guess) != Some(&key) {
             let found = self.positions.find(key[0], |at| self.keys.get(at as usize) == Some(&key))?;
@@ -110,7 +116,7 @@ impl Encoded {
     }
 
     /// Adds a key that is not there yet. Forgets everything first when there are more than `limit`.
-    pub(crate) fn insert(&mut self, key: Key, series: u32, limit: usize) {
+    pub fn insert(&mut self, key: Key, series: u32, limit: usize) {
         if self.keys.len() >= limit.min(u32::MAX as usize) {
             *self = Self { clearings: self.clearings + 1, ..Self::default() };
         }

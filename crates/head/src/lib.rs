@@ -30,6 +30,7 @@ mod tests;
 
 pub use append::{Accepted, Bounds};
 pub use append_histograms::AcceptedHistograms;
+pub use encoded::{Encoded, Key, Keys};
 pub use head::{Head, HeadOptions, SeriesRef};
 pub use read::HeadSeries;
 pub use seal::{Frozen, FrozenSeries, Prepared};

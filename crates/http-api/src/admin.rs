@@ -1,9 +1,11 @@
-//! `admin/tsdb/{delete_series,clean_tombstones,snapshot}`: what changes the store, where the operator allowed it.
+//! `admin/tsdb/{delete_series,clean_tombstones,snapshot}` and `admin/fleet/forget_source`: what changes the store and what is
+//! remembered, where the operator allowed it.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
 
+use ::sources::SourceName;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -65,6 +67,22 @@ fn snapshot_name(at: TimestampMs) -> String {
     let second = TimestampMs(at.0.div_euclid(1000) * 1000);
     let random = RandomState::new().build_hasher().finish();
     format!("{}-{random:016x}", rfc3339(second).replace(['-', ':'], ""))
+}
+
+pub(crate) async fn forget_source(State(api): Shared, params: Params) -> Answered {
+    api.allow_admin()?;
+    let text = params.get("source");
+    if text.is_empty() {
+        return Err(ApiError::bad_data("no source parameter provided"));
+    }
+    let wrong = || ApiError::parameter("source", "write it as /api/v1/fleet/sources shows it, such as edge/cell-7");
+    let source = SourceName::parse(text).ok_or_else(wrong)?;
+    let (fleet, named) = (api.options.fleet.clone(), source.clone());
+    if api.compute(Instant::now() + LONGEST_TIMEOUT, move |_| Ok(fleet.forget(&named)?)).await? {
+        return Ok(done());
+    }
+    let text = format!("{source} does not send here; what stands below another source is forgotten where it sends to");
+    Err(ApiError::new(ErrorKind::NotFound, text))
 }
 
 fn done() -> Response {

@@ -9,7 +9,7 @@ use crate::error::ApiError;
 use crate::json;
 
 /// More remarks of a kind than this are summed up in one more.
-const MAX_REMARKS: usize = 10;
+pub(crate) const MAX_REMARKS: usize = 10;
 
 /// An answer being written: `{"status":"success","data":` and then whatever the caller adds to `out`.
 pub(crate) struct Answer {
@@ -24,9 +24,14 @@ impl Answer {
 
     /// An answer whose data are what `data` serialises to.
     pub(crate) fn of(data: &impl Serialize) -> Result<Vec<u8>, ApiError> {
+        Self::of_with(data, &[])
+    }
+
+    /// The same with warnings.
+    pub(crate) fn of_with(data: &impl Serialize, warnings: &[String]) -> Result<Vec<u8>, ApiError> {
         let mut answer = Self::open();
         json::value(&mut answer.out, data)?;
-        Ok(answer.close(&[], &[]))
+        Ok(answer.close(warnings, &[]))
     }
 
     /// Closes the envelope. Empty lists of remarks are left out.

@@ -21,7 +21,7 @@ use crate::compression::compress;
 use crate::cors::{CorsOrigins, cors};
 use crate::endpoints::endpoints;
 use crate::error::ApiError;
-use crate::sources::{RulesSource, StatusSource, StoreSource, TargetsSource};
+use crate::sources::{FleetSource, RulesSource, StatusSource, StoreSource, TargetsSource};
 use crate::stream::Written;
 use crate::{cache, federate, page};
 
@@ -68,6 +68,8 @@ pub struct ApiOptions {
     pub targets: Arc<dyn TargetsSource>,
     /// Rules and alerts.
     pub rules: Arc<dyn RulesSource>,
+    /// Who sends to this tier.
+    pub fleet: Arc<dyn FleetSource>,
 }
 
 /// What handlers share.

@@ -13,10 +13,10 @@ use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use runtime::CpuPool;
 
-use crate::stream::PIECE_BYTES;
-
+/// Answers up to this are compressed in one go, without a change of threads.
+const AT_ONCE_BYTES: usize = 64 << 10;
 /// Compressed bytes are handed on when there are this many.
-const ENOUGH_BYTES: usize = PIECE_BYTES / 4;
+const ENOUGH_BYTES: usize = 16 << 10;
 /// These answers are read once, and mostly over a network that is faster than the best compression.
 const ZSTD_LEVEL: i32 = 1;
 
@@ -123,7 +123,7 @@ pub(crate) async fn compress(State(pool): State<CpuPool>, request: Request, next
     response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     let Some(encoding) = encoding else { return response };
     let (mut parts, body) = response.into_parts();
-    let is_small = body.size_hint().exact().is_some_and(|bytes| bytes <= PIECE_BYTES as u64);
+    let is_small = body.size_hint().exact().is_some_and(|bytes| bytes <= AT_ONCE_BYTES as u64);
     let body = if is_small { at_once(encoding, body).await } else { Ok(streamed(encoding, body, pool)) };
     let body = body.unwrap_or_else(|error| {
         // Cannot happen to bytes in memory; the client must not take a cut answer for a whole one.
@@ -136,7 +136,7 @@ pub(crate) async fn compress(State(pool): State<CpuPool>, request: Request, next
 }
 
 async fn at_once(encoding: Encoding, body: Body) -> io::Result<Body> {
-    let bytes = to_bytes(body, PIECE_BYTES).await.map_err(io::Error::other)?;
+    let bytes = to_bytes(body, AT_ONCE_BYTES).await.map_err(io::Error::other)?;
     let mut encoder = Encoder::new(encoding)?;
     let mut out = encoder.encode(&bytes)?;
     out.append(&mut encoder.finish()?);

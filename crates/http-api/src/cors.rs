@@ -4,6 +4,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use model::rust_regex;
 use regex::Regex;
 
 /// A pattern for origins that is no regular expression.
@@ -37,14 +38,12 @@ impl CorsOrigins {
         if pattern == ".*" {
             return Ok(Self::default());
         }
-        let compiled = Regex::new(pattern).and_then(|_| Regex::new(&format!("^(?:{pattern})$")));
-        match compiled {
-            Ok(regex) => Ok(Self { pattern: Some(regex) }),
-            Err(e) => {
-                let reason = e.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-                Err(CorsError { pattern: pattern.to_owned(), reason })
-            }
-        }
+        let refuse = |reason: String| CorsError { pattern: pattern.to_owned(), reason };
+        let translated = rust_regex(pattern).map_err(|e| refuse(e.reason))?;
+        let regex = Regex::new(&format!("^(?s:{translated})$")).map_err(|e| {
+            refuse(e.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned())
+        })?;
+        Ok(Self { pattern: Some(regex) })
     }
 
     /// The value of `Access-Control-Allow-Origin` for a page of this origin.
@@ -90,6 +89,7 @@ mod tests {
         assert_eq!(allow("https://a.example.evil"), None);
         assert_eq!(allow("https://axexample"), None);
         assert_eq!(CorsOrigins::default().allow(&HeaderValue::from_static("x")), Some(HeaderValue::from_static("*")));
+        assert!(CorsOrigins::parse(r"\Qhttps://a.example\E").is_ok(), "it is Go's syntax");
         let error = CorsOrigins::parse("a)|(b").expect_err("is refused").to_string();
         assert!(error.contains("write for example"), "{error}");
     }

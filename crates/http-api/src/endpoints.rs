@@ -7,7 +7,7 @@ use axum::handler::Handler;
 use axum::routing::{MethodRouter, get, post};
 
 use crate::api::Api;
-use crate::{admin, exemplars, features, language, openapi, query, rule_list, series, status, targets};
+use crate::{admin, exemplars, features, fleet, language, openapi, query, rule_list, series, status, targets};
 
 /// The methods of an endpoint. GET comes with HEAD.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +76,8 @@ pub(crate) enum Data {
     Map,
     /// No envelope: YAML.
     Yaml,
+    /// No envelope: protobuf.
+    Protobuf,
 }
 
 /// One endpoint.
@@ -104,9 +106,14 @@ fn on<H: Handler<T, Arc<Api>>, T: 'static>(methods: Methods, handler: H) -> Meth
     }
 }
 
-/// All of them.
+/// All that are described: those of this crate, and those that others serve beside it.
+pub(crate) fn described() -> impl Iterator<Item = &'static Endpoint> {
+    endpoints().chain(PEERS)
+}
+
+/// All of this crate.
 pub(crate) fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
-    [QUERIES, SERIES, SURROUNDINGS, STATUS, ADMIN].into_iter().flatten()
+    [QUERIES, SERIES, SURROUNDINGS, FLEET, STATUS, ADMIN].into_iter().flatten()
 }
 
 const QUERY: Parameter = required("query", Form::Text, "A PromQL expression.");
@@ -307,6 +314,20 @@ const SURROUNDINGS: &[Endpoint] = &[
     },
 ];
 
+const FLEET: &[Endpoint] = &[Endpoint {
+    path: "/api/v1/fleet/sources",
+    methods: Methods::Get,
+    tag: "fleet",
+    about: "Who sends to this tier, up to when each of them is complete, and how delivery goes.",
+    parameters: &[
+        optional("tier", Form::Text, "Only sources of this tier: `edge`, `cascade`, `central`, or `remote`."),
+        optional("behind", Form::Boolean, "Only sources that lag or are gone."),
+        LIMIT,
+    ],
+    data: Data::Object(&["watermark", "counts", "sources"]),
+    route: |methods| on(methods, fleet::sources),
+}];
+
 const STATUS: &[Endpoint] = &[
     Endpoint {
         path: "/api/v1/status/buildinfo",
@@ -429,4 +450,59 @@ const ADMIN: &[Endpoint] = &[
         data: Data::Object(&["name"]),
         route: |methods| on(methods, admin::snapshot),
     },
+    Endpoint {
+        path: "/api/v1/admin/fleet/forget_source",
+        methods: Methods::PostAndPut,
+        tag: "admin",
+        about: "Forgets a source that will not send here again, so that nothing speaks of its silence any more.",
+        parameters: &[required("source", Form::Text, "As fleet/sources shows it: `tier/name` or `tier/name/replica`.")],
+        data: Data::Nothing,
+        route: |methods| on(methods, admin::forget_source),
+    },
 ];
+
+/// What central serves beside this crate: described here, so that one document says all (`crates/peers` has the routes).
+const PEERS: &[Endpoint] = &[
+    Endpoint {
+        path: "/api/v1/peers",
+        methods: Methods::Get,
+        tag: "peers",
+        about: "Central only: how comparisons with the other centrals go.",
+        parameters: &[],
+        data: Data::Object(&["window", "history", "settled_until", "peers"]),
+        route: |_| MethodRouter::new(),
+    },
+    Endpoint {
+        path: "/api/v1/peers/digest",
+        methods: Methods::Get,
+        tag: "peers",
+        about: "Central only: counts and checksums of samples by window and source, or of the parts of one window.",
+        parameters: &[
+            WINDOWS_START,
+            WINDOWS_END,
+            optional("window", Form::Span, "What the asker compares; refused where it is another."),
+            optional("source", Form::Text, "Only this source; needed with `shards`."),
+            optional("shards", Form::Whole, "Into how many parts to divide one window: a power of two up to 4096."),
+        ],
+        data: Data::Object(&["speaker", "windows", "shards"]),
+        route: |_| MethodRouter::new(),
+    },
+    Endpoint {
+        path: "/api/v1/peers/samples",
+        methods: Methods::Get,
+        tag: "peers",
+        about: "Central only: the samples of some parts of one window of a source, as remote write 1.0 with snappy.",
+        parameters: &[
+            WINDOWS_START,
+            WINDOWS_END,
+            required("source", Form::Text, "The source; an empty one is that of series without any."),
+            required("shards", Form::Whole, "Into how many parts the window is divided."),
+            required("shard", Form::Text, "Which of them: up to 256 numbers, separated by commas."),
+        ],
+        data: Data::Protobuf,
+        route: |_| MethodRouter::new(),
+    },
+];
+
+const WINDOWS_START: Parameter = required("start", Form::Moment, "Begin of the first window, in seconds.");
+const WINDOWS_END: Parameter = required("end", Form::Moment, "End of the last one, in seconds.");

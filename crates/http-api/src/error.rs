@@ -18,6 +18,7 @@ pub(crate) enum ErrorKind {
     Canceled,
     Timeout,
     Internal,
+    NotFound,
     Unavailable,
     /// Switched off by the operator.
     Disabled,
@@ -31,6 +32,7 @@ impl ErrorKind {
             Self::Canceled => "canceled",
             Self::Timeout => "timeout",
             Self::Internal => "internal",
+            Self::NotFound => "not_found",
             Self::Unavailable | Self::Disabled => "unavailable",
         }
     }
@@ -41,6 +43,7 @@ impl ErrorKind {
             Self::Execution => StatusCode::UNPROCESSABLE_ENTITY,
             // "Client closed request" has no name in the registry; proxies know the number.
             Self::Canceled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+            Self::NotFound => StatusCode::NOT_FOUND,
             Self::Timeout | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             // Prometheus answers so where its administration is not enabled.
             Self::Internal | Self::Disabled => StatusCode::INTERNAL_SERVER_ERROR,

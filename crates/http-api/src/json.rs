@@ -111,12 +111,26 @@ pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
+/// Bytes that never need an escape, wherever they stand.
+static IS_PLAIN: [bool; 256] = {
+    let mut plain = [true; 256];
+    let mut byte = 0;
+    while byte < plain.len() {
+        plain[byte] = byte >= 0x20 && !matches!(byte as u8, b'<' | b'>' | b'&' | b'"' | b'\\' | 0xe2);
+        byte += 1;
+    }
+    plain
+};
+
 /// Adds the inside of a string. As in Go, `<`, `>`, `&` and the two line separators of Unicode are escaped, so that a
 /// browser which mistakes the answer for something else finds nothing to run. `all` escapes what JSON demands too.
 fn fragment(out: &mut Vec<u8>, text: &str, all: bool) {
     let bytes = text.as_bytes();
-    let mut copied = 0;
-    for (at, byte) in bytes.iter().enumerate() {
+    let (mut copied, mut next) = (0, 0);
+    while let Some(skipped) = bytes[next..].iter().position(|byte| !IS_PLAIN[usize::from(*byte)]) {
+        let at = next + skipped;
+        let byte = bytes[at];
+        next = at + 1;
         let (escape, length): (&[u8], usize) = match byte {
             b'<' => (b"\\u003c", 1),
             b'>' => (b"\\u003e", 1),

@@ -23,6 +23,7 @@ mod escaping;
 mod exemplars;
 mod features;
 mod federate;
+mod fleet;
 mod json;
 mod language;
 mod metrics;
@@ -50,6 +51,6 @@ pub use cors::{CorsError, CorsOrigins};
 pub use metrics::HttpMetrics;
 pub use remote_read::{RemoteReadLimits, RemoteReadOptions, remote_read_router};
 pub use sources::{
-    ActiveTarget, Alertmanagers, Cardinality, Count, DroppedTarget, Nothing, RulesSource, RuntimeStatus, StatusSource,
-    StoreError, StoreSource, TargetHealth, TargetsSource,
+    ActiveTarget, Alertmanagers, Cardinality, Count, DroppedTarget, FleetSource, Nothing, RulesSource, RuntimeStatus,
+    StatusSource, StoreError, StoreSource, TargetHealth, TargetsSource,
 };

@@ -6,11 +6,12 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use crate::api::{Shared, text_response};
-use crate::endpoints::{Data, Endpoint, Form, Parameter, endpoints};
+use crate::endpoints::{Data, Endpoint, Form, Parameter, described};
 
 /// The statuses of errors and what they mean.
-const ERRORS: [(&str, &str); 6] = [
+const ERRORS: [(&str, &str); 7] = [
     ("400", "bad_data: a parameter is missing or wrong."),
+    ("404", "not_found: what is named is not there."),
     ("422", "execution: the expression cannot be evaluated over these data."),
     ("499", "canceled: the client has left."),
     ("500", "internal, or unavailable because a flag is not given."),
@@ -25,7 +26,7 @@ pub(crate) async fn serve(State(api): Shared) -> Response {
 /// The whole document.
 fn document(version: &str) -> Value {
     let mut paths = Map::new();
-    for endpoint in endpoints() {
+    for endpoint in described() {
         let methods = endpoint.methods.names().iter().map(|m| (m.to_lowercase(), operation(endpoint, m)));
         paths.insert(endpoint.path.to_owned(), Value::Object(methods.collect()));
     }
@@ -108,6 +109,7 @@ fn responses(data: Data) -> Value {
     let (status, answer) = match data {
         Data::Nothing => ("204", json!({"description": "Done."})),
         Data::Yaml => ("200", json!({"description": "Success.", "content": {"application/yaml": {}}})),
+        Data::Protobuf => ("200", json!({"description": "Success.", "content": {"application/x-protobuf": {}}})),
         data => {
             let schema = envelope(data_schema(data));
             ("200", json!({"description": "Success.", "content": {"application/json": {"schema": schema}}}))
@@ -128,7 +130,7 @@ fn data_schema(data: Data) -> Value {
         json!({"type": "object", "properties": properties})
     };
     match data {
-        Data::Nothing | Data::Yaml => json!({}),
+        Data::Nothing | Data::Yaml | Data::Protobuf => json!({}),
         Data::Text => json!({"type": "string"}),
         Data::Texts => json!({"type": "array", "items": {"type": "string"}}),
         Data::LabelSets => json!({"type": "array", "items": {"$ref": "#/components/schemas/LabelSet"}}),

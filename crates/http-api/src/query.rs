@@ -10,18 +10,28 @@ use model::{TimeRange, TimestampMs};
 use promql::{PromqlError, QueryLimits, QueryOrigin, QueryResult, QueryStatsWanted};
 
 use crate::api::{Answered, Api, LONGEST_TIMEOUT, Shared};
-use crate::cache;
 use crate::caller::asking;
 use crate::error::ApiError;
 use crate::params::Params;
 use crate::result::{Timings, truncate, written};
 use crate::stream::Written;
 use crate::time::parse_duration_ns;
+use crate::{cache, fleet};
 
 /// What is asked for, after its parameters were checked.
 enum Question {
     At(TimestampMs),
     Over { range: TimeRange, step_ms: i64, from_cache: bool },
+}
+
+impl Question {
+    /// No step is later.
+    fn end(&self) -> TimestampMs {
+        match self {
+            Self::At(at) => *at,
+            Self::Over { range, .. } => range.end,
+        }
+    }
 }
 
 /// A query with its own limits.
@@ -136,6 +146,8 @@ fn evaluate(api: &Api, asked: &Asked, left: Arc<AtomicBool>) -> Result<Written, 
     if truncate(&mut result.value, asked.limit) {
         result.warnings.push(TRUNCATED.to_owned());
     }
+    // First, for only so many are shown: that something is missing matters more than how it was computed.
+    result.infos.splice(0..0, fleet::infos(api.options.fleet.as_ref(), asked.question.end()));
     let timings = (asked.stats != QueryStatsWanted::None).then_some(Timings { waited, prepared, total });
     written(result, timings)
 }

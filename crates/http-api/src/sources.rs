@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ::sources::{Behind, SourceName, SourceStatus};
 use model::{Labels, Matcher, TimeRange, TimestampMs};
 use rules::status::GroupStatus;
 use serde::Serialize;
@@ -168,6 +169,22 @@ pub trait StoreSource: Send + Sync {
     /// # Errors
     /// When it cannot be written.
     fn snapshot(&self, name: &str) -> Result<(), StoreError>;
+}
+
+/// Who knows who sends to this tier. All of it at the time of asking.
+pub trait FleetSource: Send + Sync {
+    /// Everybody, in a stable order.
+    fn sources(&self) -> Vec<SourceStatus>;
+    /// Up to when this tier is complete, its own work included.
+    fn watermark(&self) -> TimestampMs;
+    /// Who should be complete up to `end` by now and is not, most late first, each with the source below which it
+    /// stands.
+    fn incomplete(&self, end: TimestampMs) -> Vec<(Behind, Option<SourceName>)>;
+    /// Forgets a source that sent here and will not come back. False when it is not known. Writes a file.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    fn forget(&self, source: &SourceName) -> Result<bool, StoreError>;
 }
 
 /// A source for roles that neither scrape nor evaluate rules.

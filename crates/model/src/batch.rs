@@ -154,6 +154,12 @@ pub trait DecodeLabels {
     /// # Errors
     /// When the bytes are no valid label set.
     fn decode(&self, encoded: &[u8]) -> Result<Labels, RefusalReason>;
+
+    /// Whether names stand in the encoded bytes, or in those of the context, letter by letter: then a set has no label of
+    /// a name that is in neither. Whoever looks for a name need not decode.
+    fn spells_out(&self) -> bool {
+        false
+    }
 }
 
 /// Samples that arrived together, their labels not decoded yet. Rows of one series are in order of time.

@@ -29,7 +29,7 @@ pub use exemplar::{
 };
 pub use histogram::{EncodedHistogram, HistogramBuffer, HistogramRow, Value};
 pub use labels::{BUCKET_LABEL, Labels, LabelsBuilder, METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
-pub use matcher::{MatchOp, Matcher, MatcherError, matches_all, rust_regex};
+pub use matcher::{MatchOp, Matcher, MatcherError, matches_all, regex_weight_bytes, rust_regex};
 pub use metadata::{MetricKind, MetricMetadata};
 pub use sample::{STALE_NAN_BITS, Sample, TimestampMs, is_stale, stale_nan};
 pub use size::{SizeError, format_bytes, parse_bytes};

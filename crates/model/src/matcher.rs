@@ -11,6 +11,7 @@ use crate::Labels;
 
 use pattern::Pattern;
 
+pub use pattern::regex_weight_bytes;
 pub use re2::rust_regex;
 
 /// How a matcher compares.

@@ -40,6 +40,19 @@ impl MetricKind {
         Self::ALL.iter().position(|kind| *kind == self).unwrap_or(0) as u8
     }
 
+    /// The family that a series of this kind belongs to, by its metric's name. Counters keep their `_total`, as the text
+    /// format names their families.
+    pub fn family_of(self, metric: &str) -> &str {
+        let suffixes: &[&str] = match self {
+            Self::Histogram => &["_bucket", "_sum", "_count", "_created"],
+            Self::GaugeHistogram => &["_bucket", "_gsum", "_gcount"],
+            Self::Summary => &["_sum", "_count", "_created"],
+            _ => &[],
+        };
+        let family = suffixes.iter().find_map(|suffix| metric.strip_suffix(suffix));
+        family.filter(|family| !family.is_empty()).unwrap_or(metric)
+    }
+
     /// The name used by the HTTP API.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,13 +1,14 @@
 //! Request bodies: read in bounded time, into memory that all requests together may use up to a budget.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::http::StatusCode;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use sources::SourceName;
+
+use crate::shares::{Share, Shares};
 
 /// Bytes that are set aside for a body that claims to be as large; a larger one grows as it arrives.
 const SET_ASIDE: usize = 256 << 10;
@@ -16,10 +17,14 @@ const READ_WITHIN: Duration = Duration::from_secs(60);
 /// How long it may send nothing: connections that idle in the middle of a body must not keep others out.
 const IDLE_FOR: Duration = Duration::from_secs(10);
 
+/// Of a body that is refused: bytes that are read and thrown away, and how long that may take.
+const DISCARD: usize = 64 << 20;
+const DISCARD_WITHIN: Duration = Duration::from_secs(5);
+
 /// What all bodies together may take, in bytes.
 #[derive(Clone)]
 pub(crate) struct BodyBudget {
-    bytes: Arc<Semaphore>,
+    bytes: Shares,
     within: Duration,
     idle: Duration,
 }
@@ -28,7 +33,7 @@ pub(crate) struct BodyBudget {
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) bytes: Bytes,
-    _permit: Option<OwnedSemaphorePermit>,
+    _share: Share,
 }
 
 /// A body that was not read.
@@ -37,23 +42,23 @@ pub(crate) struct BodyError(pub(crate) StatusCode, pub(crate) String);
 
 impl BodyBudget {
     pub(crate) fn new(bytes: usize) -> Self {
-        Self { bytes: Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))), within: READ_WITHIN, idle: IDLE_FOR }
+        Self { bytes: Shares::new(bytes), within: READ_WITHIN, idle: IDLE_FOR }
     }
 
     /// Reads a body of at most `limit` bytes.
-    pub(crate) async fn read(&self, body: Body, limit: usize) -> Result<Held, BodyError> {
+    pub(crate) async fn read(&self, body: &mut Body, limit: usize, source: &SourceName) -> Result<Held, BodyError> {
         if body.size_hint().lower() > limit as u64 {
             return Err(too_large(limit));
         }
-        let whole = tokio::time::timeout(self.within, self.read_all(body, limit)).await;
+        let whole = tokio::time::timeout(self.within, self.read_all(body, limit, source)).await;
         whole.unwrap_or_else(|_| Err(too_slow(self.within)))
     }
 
-    async fn read_all(&self, mut body: Body, limit: usize) -> Result<Held, BodyError> {
+    async fn read_all(&self, body: &mut Body, limit: usize, source: &SourceName) -> Result<Held, BodyError> {
         // Copied, since many small chunks would each keep a buffer of their own alive.
         let claimed = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
         let mut whole = BytesMut::with_capacity(claimed.min(SET_ASIDE));
-        let mut permit: Option<OwnedSemaphorePermit> = None;
+        let mut share = self.bytes.open(source);
         while let Some(frame) = tokio::time::timeout(self.idle, body.frame()).await.map_err(|_| too_slow(self.idle))? {
             // Nobody hears this answer: the connection is broken.
             let frame =
@@ -62,19 +67,28 @@ impl BodyBudget {
             if whole.len() + chunk.len() > limit {
                 return Err(too_large(limit));
             }
-            let bytes = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
-            let more = self.bytes.clone().try_acquire_many_owned(bytes).map_err(|_| {
+            if !share.take(chunk.len()) {
                 let text = "too much is being received at once; send this request again later";
-                BodyError(StatusCode::TOO_MANY_REQUESTS, text.to_owned())
-            })?;
-            match &mut permit {
-                Some(permit) => permit.merge(more),
-                None => permit = Some(more),
+                return Err(BodyError(StatusCode::TOO_MANY_REQUESTS, text.to_owned()));
             }
             whole.extend_from_slice(&chunk);
         }
-        Ok(Held { bytes: whole.freeze(), _permit: permit })
+        Ok(Held { bytes: whole.freeze(), _share: share })
     }
+}
+
+/// Reads what is left of a body that nobody wants. A connection that is closed while its client still writes is reset, and
+/// the client hears that instead of why.
+pub(crate) async fn discard(mut body: Body) {
+    let all = async {
+        let mut left = DISCARD;
+        while let Some(Ok(frame)) = body.frame().await {
+            let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
+            left = rest;
+        }
+    };
+    // Who is slower than that hears what it hears.
+    let _ = tokio::time::timeout(DISCARD_WITHIN, all).await;
 }
 
 fn too_large(limit: usize) -> BodyError {
@@ -94,18 +108,22 @@ mod tests {
     use axum::http::HeaderMap;
     use http_body_util::Full;
 
+    async fn read(budget: &BodyBudget, body: impl Into<Body>, limit: usize) -> Result<Held, BodyError> {
+        budget.read(&mut body.into(), limit, &SourceName::new("edge", "a", "")).await
+    }
+
     #[tokio::test]
     async fn bodies_share_a_budget_and_give_it_back() {
         let budget = BodyBudget::new(10);
-        let first = budget.read(Body::from("12345678"), 9).await.expect("fits");
+        let first = read(&budget, Body::from("12345678"), 9).await.expect("fits");
         assert_eq!(first.bytes, "12345678");
-        let second = budget.read(Body::from("123"), 9).await.expect_err("is too much at once");
+        let second = read(&budget, Body::from("123"), 9).await.expect_err("is too much at once");
         assert_eq!(second.0, StatusCode::TOO_MANY_REQUESTS);
         drop(first);
-        assert_eq!(budget.read(Body::from("123"), 9).await.expect("fits now").bytes, "123");
-        let large = budget.read(Body::from("1234567890"), 9).await.expect_err("is too large");
+        assert_eq!(read(&budget, Body::from("123"), 9).await.expect("fits now").bytes, "123");
+        let large = read(&budget, Body::from("1234567890"), 9).await.expect_err("is too large");
         assert_eq!(large.0, StatusCode::PAYLOAD_TOO_LARGE);
-        assert_eq!(budget.read(Body::empty(), 9).await.expect("is a body").bytes, "");
+        assert_eq!(read(&budget, Body::empty(), 9).await.expect("is a body").bytes, "");
     }
 
     #[tokio::test]
@@ -116,7 +134,7 @@ mod tests {
         {
             let end = std::future::pending::<Option<Result<HeaderMap, std::convert::Infallible>>>();
             let endless = Body::new(Full::new(Bytes::from("1")).with_trailers(end));
-            let error = budget.read(endless, 9).await.expect_err("does not end");
+            let error = read(&budget, endless, 9).await.expect_err("does not end");
             assert_eq!(error.0, StatusCode::SERVICE_UNAVAILABLE);
         }
     }

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use model::{AppendReport, EncodedRow, RefusalReason};
-use remote_write::LabelDecoder;
+use model::{AppendReport, EncodedRow, Labels, RefusalReason};
 
 /// Offenders of one reason that are named.
 const MAX_NAMED: usize = 3;
@@ -22,14 +21,18 @@ struct Offenders {
 pub(crate) struct Refusals(BTreeMap<RefusalReason, Offenders>);
 
 impl Refusals {
-    /// Labels are read again for the few rows that are named.
-    pub(crate) fn of(report: &AppendReport, rows: &[EncodedRow<'_>], decoder: &LabelDecoder) -> Self {
+    /// Labels are read again, by `explain`, for the few rows that are named.
+    pub(crate) fn of(
+        report: &AppendReport,
+        rows: &[EncodedRow<'_>],
+        explain: &dyn Fn(&[u8]) -> Result<Labels, String>,
+    ) -> Self {
         let mut out = Self::default();
         for refusal in &report.refused {
             let offenders = out.0.entry(refusal.reason).or_default();
             offenders.count += 1;
             if let Some(row) = rows.get(refusal.row).filter(|_| offenders.named.len() < MAX_NAMED) {
-                offenders.named.push(match decoder.explain(row.labels) {
+                offenders.named.push(match explain(row.labels) {
                     Ok(labels) => {
                         let name = brief(labels.to_string());
                         format!("{}: {name} at {} ms", refusal.reason, row.sample.timestamp)
@@ -39,6 +42,13 @@ impl Refusals {
             }
         }
         out
+    }
+
+    /// Counts what is not named.
+    pub(crate) fn add(&mut self, reason: RefusalReason, count: usize) {
+        if count > 0 {
+            self.0.entry(reason).or_default().count += count;
+        }
     }
 
     pub(crate) fn counts(&self) -> impl Iterator<Item = (RefusalReason, usize)> {

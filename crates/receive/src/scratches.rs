@@ -4,10 +4,24 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use remote_write::Scratch;
 
 /// What one very large request needed is not kept for the others.
 const KEEP_BYTES: usize = 8 << 20;
+
+/// Memory for one request at a time.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    pub(crate) remote_write: remote_write::Scratch,
+    pub(crate) columns: columns::Decoder,
+    /// Numbers of series as the store is given them.
+    pub(crate) numbers: Vec<[u8; 4]>,
+}
+
+impl Scratch {
+    fn size_bytes(&self) -> usize {
+        self.remote_write.size_bytes() + self.columns.size_bytes() + self.numbers.capacity() * 4
+    }
+}
 
 /// Scratches that nobody uses at the moment: as many as there were requests at once, which the pool bounds.
 #[derive(Clone, Default)]

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use model::{DecodeLabels, Labels, Row, Sample, TimestampMs};
-use remote_write::{DecodeLimits, Encoder, LabelDecoder, Scratch, decode_rows};
+use remote_write::{Compression, DecodeLimits, Encoder, Format, LabelDecoder, Message, Scratch, decode_rows};
 
 const SERIES: usize = 5_000;
 const REQUESTS: usize = 40;
@@ -53,13 +53,20 @@ fn series(i: usize) -> Labels {
     Labels::from_pairs(pairs)
 }
 
-fn bodies() -> Vec<Vec<u8>> {
-    let mut encoder = Encoder::default();
+/// Requests as bodies of every format.
+fn rows(n: usize) -> Vec<Row> {
     let row = |i| Row {
         labels: series(i),
         sample: Sample { timestamp: TimestampMs(1_800_000_000_000 + i as i64 % 10_000), value: (i * 37) as f64 },
     };
-    (0..REQUESTS).map(|n| encoder.encode(&(n * SERIES..(n + 1) * SERIES).map(row).collect::<Vec<_>>(), &[])).collect()
+    (n * SERIES..(n + 1) * SERIES).map(row).collect()
+}
+
+fn encoded(encoder: &mut Encoder, format: Format, rows: &[Row]) -> Vec<u8> {
+    match format.message {
+        Message::V1 => encoder.encode(rows, &[]),
+        Message::V2 => encoder.encode_v2(rows, &[], &[], format.compression),
+    }
 }
 
 /// Prints the fastest of all rounds, in nanoseconds for each sample.
@@ -74,29 +81,53 @@ fn measure(what: &str, mut round: impl FnMut()) {
 }
 
 fn main() {
-    let (bodies, limits) = (bodies(), DecodeLimits::default());
+    let requests: Vec<_> = (0..REQUESTS).map(rows).collect();
+    for (message, compression) in
+        [(Message::V1, Compression::Snappy), (Message::V2, Compression::Snappy), (Message::V2, Compression::Zstd)]
+    {
+        run(Format { message, compression }, &requests);
+    }
+}
+
+fn run(format: Format, requests: &[Vec<Row>]) {
+    println!("{} with {}", format.message.as_str(), format.compression.as_str());
+    let mut encoder = Encoder::default();
+    let plain: usize = requests
+        .iter()
+        .map(|rows| {
+            encoded(&mut encoder, format, rows);
+            encoder.uncompressed_bytes()
+        })
+        .sum();
+    let bodies: Vec<_> = requests.iter().map(|rows| encoded(&mut encoder, format, rows)).collect();
+    let wire: usize = bodies.iter().map(Vec::len).sum();
+    let each = |bytes: usize| bytes as f64 / (REQUESTS * SERIES) as f64;
+    println!("  bytes of a sample: {:.1} compressed, {:.1} plain", each(wire), each(plain));
+    measure("  rows to body", || {
+        for rows in requests {
+            black_box(encoded(&mut encoder, format, rows).len());
+        }
+    });
+    let limits = DecodeLimits::default();
     let decoder = LabelDecoder::new(limits, Labels::from_pairs([("region", "eu")]));
     let mut scratch = Scratch::default();
-    let wire: usize = bodies.iter().map(Vec::len).sum();
-    let messages: Vec<Vec<u8>> =
-        bodies.iter().map(|b| snap::raw::Decoder::new().decompress_vec(b).expect("is snappy")).collect();
-    let plain: usize = messages.iter().map(Vec::len).sum();
-    println!("bytes of a sample: {} compressed, {} plain", wire / (REQUESTS * SERIES), plain / (REQUESTS * SERIES));
-    let mut message = vec![0; plain];
-    measure("snappy alone", || {
+    if format.compression == Compression::Snappy {
+        let mut message = vec![0; plain];
+        measure("  snappy alone", || {
+            for body in &bodies {
+                snap::raw::Decoder::new().decompress(body, &mut message).expect("is snappy");
+                black_box(&message);
+            }
+        });
+    }
+    measure("  body to rows", || {
         for body in &bodies {
-            snap::raw::Decoder::new().decompress(body, &mut message).expect("is snappy");
-            black_box(&message);
+            black_box(decode_rows(body, format, &limits, &mut scratch).expect("decodes").rows.len());
         }
     });
-    measure("body to rows", || {
+    measure("  body to rows to labels", || {
         for body in &bodies {
-            black_box(decode_rows(body, &limits, &mut scratch).expect("decodes").rows.len());
-        }
-    });
-    measure("body to rows to labels", || {
-        for body in &bodies {
-            let request = decode_rows(body, &limits, &mut scratch).expect("decodes");
+            let request = decode_rows(body, format, &limits, &mut scratch).expect("decodes");
             request.rows.iter().for_each(|row| drop(black_box(decoder.decode(row.labels))));
         }
     });

@@ -3,18 +3,31 @@
 use model::{Batch, Exemplar, ExemplarRow, Labels, MetricMetadata, Row, Sample};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
-use crate::wire;
+use zstd::zstd_safe::{CCtx, compress_bound};
+
+use crate::encode_v2::SymbolWriter;
+use crate::{Compression, wire};
+
+/// How hard zstd tries: 1 costs less than snappy's time on these messages, and more of it saves little.
+const ZSTD_LEVEL: i32 = 1;
 
 /// Encodes requests; keeps its buffers between them.
 pub struct Encoder {
-    message: Vec<u8>,
-    series: Vec<u8>,
+    pub(crate) message: Vec<u8>,
+    pub(crate) series: Vec<u8>,
+    /// 2.0: the series, a part of one, and the table of texts.
+    pub(crate) body: Vec<u8>,
+    pub(crate) part: Vec<u8>,
+    pub(crate) symbols: SymbolWriter,
     snappy: snap::raw::Encoder,
+    zstd: Option<CCtx<'static>>,
 }
 
 impl Default for Encoder {
     fn default() -> Self {
-        Self { message: Vec::new(), series: Vec::new(), snappy: snap::raw::Encoder::new() }
+        let (message, series, body, part) = Default::default();
+        let (symbols, snappy) = (SymbolWriter::default(), snap::raw::Encoder::new());
+        Self { message, series, body, part, symbols, snappy, zstd: None }
     }
 }
 
@@ -57,8 +70,21 @@ impl Encoder {
             message_head(wire::METADATA, self.series.len(), &mut self.message);
             self.message.extend_from_slice(&self.series);
         }
-        // Fails only for messages of 4 GiB and more, which no caller can hold as rows.
-        self.snappy.compress_vec(&self.message).unwrap_or_default()
+        self.compress(Compression::Snappy)
+    }
+
+    pub(crate) fn compress(&mut self, compression: Compression) -> Vec<u8> {
+        match compression {
+            // Fails only for messages of 4 GiB and more, which no caller can hold as rows.
+            Compression::Snappy => self.snappy.compress_vec(&self.message).unwrap_or_default(),
+            Compression::Zstd => {
+                let mut body = Vec::with_capacity(compress_bound(self.message.len()));
+                let zstd = self.zstd.get_or_insert_with(CCtx::create);
+                // Fails only where there is no memory for its tables; there is always room for the answer.
+                let _ = zstd.compress(&mut body, &self.message, ZSTD_LEVEL);
+                body
+            }
+        }
     }
 
     /// Bytes of the last message before compression.

@@ -35,6 +35,8 @@ enum Fault {
     TooLong { names: usize, values: usize },
     #[error("has a label name twice")]
     Twice,
+    #[error("refers to symbols that the request does not have, or to a name without a value")]
+    NoSuchSymbol,
     #[error("has no metric name")]
     NoMetricName,
 }
@@ -50,6 +52,10 @@ impl LabelDecoder {
     /// What decides, beside the bytes themselves, which label set they are: for [`model::EncodedBatch::context`].
     pub fn context(&self) -> &[u8] {
         &self.context
+    }
+
+    pub(crate) fn limits(&self) -> &DecodeLimits {
+        &self.limits
     }
 
     /// The label set, or what is wrong with it in words for the sender.
@@ -79,7 +85,11 @@ impl LabelDecoder {
         let limits = &self.limits;
         let (mut pairs, mut seen, mut fault) = (Vec::with_capacity(16), 0, None);
         let read = fields(encoded, |number, field| {
-            let (wire::LABELS, Field::Bytes(message)) = (number, field) else { return };
+            let message = match (number, field) {
+                (wire::LABELS, Field::Bytes(message)) => message,
+                (wire::NO_SUCH_SYMBOL, _) => return fault = fault.or(Some(Fault::NoSuchSymbol)),
+                _ => return,
+            };
             seen += 1;
             if seen > limits.max_labels || fault.is_some() {
                 return;
@@ -112,6 +122,10 @@ impl LabelDecoder {
 impl DecodeLabels for LabelDecoder {
     fn decode(&self, encoded: &[u8]) -> Result<Labels, RefusalReason> {
         self.labels(encoded).map_err(|_| RefusalReason::InvalidLabels)
+    }
+
+    fn spells_out(&self) -> bool {
+        true
     }
 }
 

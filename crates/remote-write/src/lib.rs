@@ -10,24 +10,37 @@
 //! Invariants: what a sender claims about sizes is checked before memory is reserved; labels nobody can store cost their
 //! own series only; malformed protobuf around them refuses the request. Timestamps and value bits survive unchanged.
 
+mod checksum;
+mod compression;
 mod decode;
+mod decode_v2;
 mod encode;
+mod encode_v2;
 mod exemplars;
+mod found;
+mod histograms;
 mod label_decoder;
 mod protobuf;
 mod read;
+mod request;
+mod samples;
+mod symbols;
 #[cfg(test)]
 mod tests;
 mod wire;
 
-pub use decode::{DecodeError, DecodeLimits, EncodedRequest, Scratch, decode_rows};
+pub use checksum::{CHECKSUM_HEADER, Checksum};
+pub use compression::Compression;
 pub use encode::{Encoder, encode};
 pub use exemplars::{EncodedExemplar, decode_exemplars};
+pub use histograms::{EncodedHistogramRow, PROTOBUF_HISTOGRAM, decode_histograms};
 pub use label_decoder::LabelDecoder;
 pub use read::{
     CHUNKS_TYPE, ChunkFrames, ReadError, ReadQuery, ReadRequest, ReadResponseType, SAMPLES_TYPE, SamplesAnswer,
     XorChunk, decode_read_request,
 };
+
+pub use request::{DecodeError, DecodeLimits, EncodedRequest, Format, Message, Scratch, decode_rows};
 
 /// `Content-Type` of a 1.0 request.
 pub const CONTENT_TYPE: &str = "application/x-protobuf";

@@ -74,10 +74,15 @@ impl<'a> Reader<'a> {
 
     #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64, DecodeError> {
-        match self.message.get(self.at) {
-            Some(byte) if *byte < 0x80 => {
+        let rest = self.message.get(self.at..).unwrap_or_default();
+        match rest {
+            [byte, ..] if *byte < 0x80 => {
                 self.at += 1;
                 Ok(u64::from(*byte))
+            }
+            [low, high, ..] if *high < 0x80 => {
+                self.at += 2;
+                Ok(u64::from(low & 0x7f) | u64::from(*high) << 7)
             }
             _ => self.long_varint(),
         }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use model::{Labels, LabelsBuilder, METRIC_NAME, Row, Sample, TimestampMs};
 
+use crate::group::LateSources;
+use crate::rule::millis;
 use crate::status::{AlertState, AlertStatus};
 
 /// How long a resolved alert is remembered, so that its end is sent again to receivers that missed it.
@@ -38,6 +40,15 @@ pub(crate) struct Observed {
     pub(crate) value: f64,
 }
 
+/// What an earlier process left of an alert.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct LeftAlert {
+    pub(crate) annotations: Labels,
+    pub(crate) active_at: TimestampMs,
+    /// When it was last active.
+    pub(crate) seen: TimestampMs,
+}
+
 #[derive(Debug, Clone)]
 struct Alert {
     annotations: Labels,
@@ -47,6 +58,8 @@ struct Alert {
     fired_at: Option<TimestampMs>,
     resolved_at: Option<TimestampMs>,
     keep_firing_since: Option<TimestampMs>,
+    /// Since when it keeps its state only because its source is late.
+    held_since: Option<TimestampMs>,
     sent_at: Option<TimestampMs>,
 }
 
@@ -60,8 +73,20 @@ impl Alert {
             fired_at: None,
             resolved_at: None,
             keep_firing_since: None,
+            held_since: None,
             sent_at: None,
         }
+    }
+
+    /// Whether it keeps its state at `at` although its condition does not show: its source is late, and has not been so
+    /// for too long.
+    fn holds(&mut self, labels: &Labels, at: TimestampMs, late: Option<LateSources<'_>>) -> bool {
+        let late = late.filter(|late| self.state != AlertState::Inactive && (late.is_late)(labels));
+        let Some(late) = late else {
+            self.held_since = None;
+            return false;
+        };
+        at - *self.held_since.get_or_insert(at) < millis(late.hold_for)
     }
 
     /// The condition does not hold at `at`. Returns whether the alert is still to be remembered.
@@ -112,10 +137,19 @@ pub(crate) struct Alerts {
 
 impl Alerts {
     /// Takes in the result of an evaluation. Returns how many alerts are active now.
-    pub(crate) fn update(&mut self, observed: BTreeMap<Labels, Observed>, at: TimestampMs, timing: Timing) -> usize {
+    pub(crate) fn update(
+        &mut self,
+        observed: BTreeMap<Labels, Observed>,
+        at: TimestampMs,
+        timing: Timing,
+        late: Option<LateSources<'_>>,
+    ) -> usize {
         let mut gone: Vec<Labels> = Vec::new();
         for (labels, alert) in &mut self.known {
-            if !observed.contains_key(labels) && !alert.unobserved(at, timing.keep_firing_ms) {
+            if observed.contains_key(labels) || alert.holds(labels, at, late) {
+                continue;
+            }
+            if !alert.unobserved(at, timing.keep_firing_ms) {
                 gone.push(labels.clone());
             }
         }
@@ -128,6 +162,7 @@ impl Alerts {
                     alert.value = observed.value;
                     alert.annotations = observed.annotations;
                     alert.keep_firing_since = None;
+                    alert.held_since = None;
                 }
                 // New, or resolved and back: its time begins again.
                 _ => {
@@ -138,7 +173,9 @@ impl Alerts {
         let mut active = 0;
         for alert in self.known.values_mut().filter(|a| a.state != AlertState::Inactive) {
             active += 1;
-            if alert.state == AlertState::Pending && at - alert.active_at >= timing.hold_ms {
+            // One that is held does not get further without data.
+            let may_fire = alert.state == AlertState::Pending && alert.held_since.is_none();
+            if may_fire && at - alert.active_at >= timing.hold_ms {
                 alert.state = AlertState::Firing;
                 alert.fired_at = Some(at);
             }
@@ -208,6 +245,28 @@ impl Alerts {
         self.active().map(status).collect()
     }
 
+    /// How many are active only because their source is late.
+    pub(crate) fn held(&self) -> usize {
+        self.active().filter(|(_, alert)| alert.held_since.is_some()).count()
+    }
+
+    /// Whether there is one with these labels, resolved ones included.
+    pub(crate) fn knows(&self, labels: &Labels) -> bool {
+        self.known.contains_key(labels)
+    }
+
+    /// Takes up an alert that an earlier process left and whose source is late, in the state in which it was seen last.
+    pub(crate) fn take_up(&mut self, labels: Labels, left: LeftAlert, at: TimestampMs, hold_ms: i64) {
+        let LeftAlert { annotations, active_at, seen } = left;
+        let mut alert = Alert::pending(Observed { annotations, value: f64::NAN }, active_at);
+        if seen - active_at >= hold_ms {
+            alert.state = AlertState::Firing;
+            alert.fired_at = Some(active_at + hold_ms);
+        }
+        alert.held_since = Some(at);
+        self.known.insert(labels, alert);
+    }
+
     /// Moves the time since when an alert is pending. What fires already stays as it is.
     pub(crate) fn restore(&mut self, labels: &Labels, active_at: TimestampMs) {
         if let Some(alert) = self.known.get_mut(labels)
@@ -230,7 +289,7 @@ mod tests {
         let observed = Observed { annotations: Labels::empty(), value: 1.0 };
         let observed = if holds { BTreeMap::from([(labels(), observed)]) } else { BTreeMap::new() };
         let timing = Timing { hold_ms: hold_s * 1000, keep_firing_ms: keep_s * 1000 };
-        alerts.update(observed, TimestampMs(at_s * 1000), timing);
+        alerts.update(observed, TimestampMs(at_s * 1000), timing, None);
         alerts.state()
     }
 

@@ -39,10 +39,21 @@ pub struct Context<'a> {
     pub rule_timeout: Duration,
     /// How long an alert that was sent is not sent again.
     pub resend_delay: Duration,
+    /// Which active alerts keep their state although their condition does not show; `None` where all data are here.
+    pub late: Option<LateSources<'a>>,
     /// Ends the evaluation early when set; the rule that was interrupted counts as not evaluated.
     pub cancelled: &'a Arc<AtomicBool>,
     /// Measures how long rules take: `Instant::now`, outside tests.
     pub monotonic: fn() -> Instant,
+}
+
+/// Sources whose samples come late or not at all: what their absence says of an alert is nothing.
+#[derive(Clone, Copy)]
+pub struct LateSources<'a> {
+    /// Whether these labels name one of them.
+    pub is_late: &'a dyn Fn(&Labels) -> bool,
+    /// How long an alert is held at most.
+    pub hold_for: Duration,
 }
 
 /// Why a rule has no result.
@@ -96,6 +107,8 @@ pub struct Evaluation {
     pub samples: usize,
     /// Samples that the store did not take, by reason.
     pub refused: BTreeMap<RefusalReason, usize>,
+    /// Alerts that keep their state because their source is late.
+    pub held: usize,
 }
 
 /// What a group remembers from one evaluation to the next.
@@ -103,6 +116,8 @@ pub struct Evaluation {
 pub struct GroupState {
     pub(crate) group: Arc<Group>,
     pub(crate) rules: Vec<RuleState>,
+    /// Whether it began with the process, so that an earlier one may have left alerts.
+    begins_anew: bool,
     evaluations: u64,
     evaluation_time: Duration,
     last_evaluation: Option<TimestampMs>,
@@ -126,14 +141,22 @@ pub(crate) struct RuleState {
 
 impl GroupState {
     /// A group that was never evaluated. With `restore`, the timers of alerts with a long `for` are taken up again from
-    /// `ALERTS_FOR_STATE` after the second evaluation; for groups that a process starts with.
+    /// `ALERTS_FOR_STATE` after the second evaluation, and so are alerts whose source is late; for groups that a process
+    /// starts with.
     pub fn new(group: Arc<Group>, restore: bool) -> Self {
         let state = |rule: &Rule| RuleState {
             awaits_restore: restore && crate::restore::applies(&rule.kind),
             ..RuleState::default()
         };
         let rules = group.rules.iter().map(state).collect();
-        Self { group, rules, evaluations: 0, evaluation_time: Duration::ZERO, last_evaluation: None }
+        Self {
+            group,
+            rules,
+            begins_anew: restore,
+            evaluations: 0,
+            evaluation_time: Duration::ZERO,
+            last_evaluation: None,
+        }
     }
 
     /// The group.
@@ -155,9 +178,10 @@ impl GroupState {
         self.evaluation_time = (context.monotonic)().saturating_duration_since(started);
         self.last_evaluation = Some(at);
         // Not after the first: what the rules look at may not have arrived yet.
-        if self.evaluations == 2 {
+        if self.evaluations == 2 && self.begins_anew {
             self.restore(context, at);
         }
+        report.held = self.rules.iter().map(|rule| rule.alerts.held()).sum();
         report
     }
 

@@ -31,7 +31,7 @@ mod tests;
 pub use alert::AlertToSend;
 pub use carry_over::{CarriedOver, carry_over};
 pub use file::{GroupDefaults, RuleFile, expand_pattern};
-pub use group::{Context, Evaluation, External, GroupState, RuleError, RuleFailure};
+pub use group::{Context, Evaluation, External, GroupState, LateSources, RuleError, RuleFailure};
 pub use rule::{AlertSettings, Group, Rule, RuleKind};
 pub use template::{Template, TemplateError};
 pub use text::rfc3339;

@@ -1,12 +1,14 @@
-//! Timers of pending alerts across a restart, from the series `ALERTS_FOR_STATE` that the earlier process wrote.
+//! Alerts across a restart, from the series `ALERTS_FOR_STATE` that the earlier process wrote: the timers of pending ones,
+//! and those whose source is late, which nothing else remembers.
 
 use std::time::Duration;
 
-use model::{Hints, METRIC_NAME, Matcher, SampleBuffer, Selection, TimeRange, TimestampMs, is_stale};
+use model::{Hints, Labels, METRIC_NAME, Matcher, SampleBuffer, Selection, TimeRange, TimestampMs, is_stale};
 
-use crate::alert::{ALERT_NAME, ALERTS_FOR_STATE};
-use crate::group::{Context, GroupState, RuleState};
+use crate::alert::{ALERT_NAME, ALERTS_FOR_STATE, LeftAlert};
+use crate::group::{Context, GroupState};
 use crate::rule::{Rule, RuleKind, millis};
+use crate::run::RuleRun;
 
 /// A longer outage forgets the timers (`--rules.alert.for-outage-tolerance`).
 const OUTAGE_TOLERANCE_MS: i64 = 3_600_000;
@@ -20,25 +22,47 @@ pub(crate) fn applies(kind: &RuleKind) -> bool {
 }
 
 impl GroupState {
-    /// Looks the timers up. A store that cannot be read leaves them as they are.
+    /// Looks the timers up, and the alerts whose source is late. A store that cannot be read leaves them as they are.
     pub(crate) fn restore(&mut self, context: &Context<'_>, at: TimestampMs) {
-        for (rule, state) in self.group.rules.iter().zip(&mut self.rules) {
-            if std::mem::take(&mut state.awaits_restore)
-                && let RuleKind::Alerting(settings) = &rule.kind
-            {
-                restore_rule(rule, state, context, at, millis(settings.hold));
+        let group = self.group.clone();
+        for (index, rule) in group.rules.iter().enumerate() {
+            let RuleKind::Alerting(settings) = &rule.kind else { continue };
+            let has_timers = std::mem::take(&mut self.rules[index].awaits_restore);
+            if !has_timers && context.late.is_none() {
+                continue;
+            }
+            for left in left_behind(rule, context, at) {
+                if has_timers {
+                    let active_at = restored(left.active_at, left.seen, at, millis(settings.hold));
+                    self.rules[index].alerts.restore(&left.labels, active_at);
+                }
+                let is_late = context.late.is_some_and(|late| (late.is_late)(&left.labels));
+                if is_late && rule.may_have(&left.labels) && !self.rules.iter().any(|r| r.alerts.knows(&left.labels)) {
+                    let deadline = (context.monotonic)() + context.rule_timeout;
+                    let run = RuleRun { group: &group, rule, context, at, deadline };
+                    let annotations = run.annotations_of(settings, &left.labels);
+                    let alert = LeftAlert { annotations, active_at: left.active_at, seen: left.seen };
+                    self.rules[index].alerts.take_up(left.labels, alert, at, millis(settings.hold));
+                }
             }
         }
     }
 }
 
-fn restore_rule(rule: &Rule, state: &mut RuleState, context: &Context<'_>, at: TimestampMs, hold_ms: i64) {
+/// An alert as its series tells of it.
+struct Left {
+    labels: Labels,
+    active_at: TimestampMs,
+    seen: TimestampMs,
+}
+
+/// The alerts of a rule's name that were active within the tolerated outage and did not end.
+fn left_behind(rule: &Rule, context: &Context<'_>, at: TimestampMs) -> Vec<Left> {
     let matchers = [Matcher::equal(METRIC_NAME, ALERTS_FOR_STATE), Matcher::equal(ALERT_NAME, &rule.name)];
     let range = TimeRange { start: at - OUTAGE_TOLERANCE_MS, end: at };
     let selection = Selection { matchers: &matchers, range, hints: Hints::default() };
-    let Ok(found) = context.storage.select(&selection) else { return };
-    let mut samples = SampleBuffer::default();
-    for series in found {
+    let (mut left, mut samples) = (Vec::new(), SampleBuffer::default());
+    for series in context.storage.select(&selection).unwrap_or_default() {
         samples.clear();
         if series.read(range, &mut samples).is_err() {
             continue;
@@ -47,10 +71,13 @@ fn restore_rule(rule: &Rule, state: &mut RuleState, context: &Context<'_>, at: T
         if is_stale(*since) || !since.is_finite() {
             continue;
         }
-        let labels = series.labels().without(&[METRIC_NAME]);
-        let active_at = restored(TimestampMs::from_seconds(*since), TimestampMs(*seen_ms), at, hold_ms);
-        state.alerts.restore(&labels, active_at);
+        left.push(Left {
+            labels: series.labels().without(&[METRIC_NAME]),
+            active_at: TimestampMs::from_seconds(*since),
+            seen: TimestampMs(*seen_ms),
+        });
     }
+    left
 }
 
 /// Since when the alert counts as active: what it had waited when it was last seen counts, the outage does not, and it

@@ -83,6 +83,15 @@ impl Rule {
         written(&self.labels)
     }
 
+    /// Whether an alert with these labels can be one of this rule: it has those that the rule sets. What a template makes
+    /// is not known.
+    pub(crate) fn may_have(&self, labels: &Labels) -> bool {
+        let is_there = |(name, value): &(String, Template)| {
+            value.text().contains("{{") || labels.get(name).unwrap_or_default() == value.text()
+        };
+        self.labels.iter().all(is_there)
+    }
+
     /// Whether `other` is the same rule for what is remembered of it: kind, name and labels, as in Prometheus. A changed
     /// expression or `for` keeps the alerts.
     pub(crate) fn continues(&self, other: &Self) -> bool {

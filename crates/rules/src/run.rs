@@ -75,7 +75,7 @@ impl RuleRun<'_> {
     pub(crate) fn alert(&self, settings: &AlertSettings, state: &mut RuleState) -> Result<Vec<Row>, RuleError> {
         let observed = self.observed(settings)?;
         let timing = Timing { hold_ms: millis(settings.hold), keep_firing_ms: millis(settings.keep_firing_for) };
-        let active = state.alerts.update(observed, self.at, timing);
+        let active = state.alerts.update(observed, self.at, timing, self.context.late);
         if let Err(error) = self.check_limit(active) {
             // As documented for `limit`: all alerts of the rule are cleared.
             state.alerts.clear();
@@ -112,12 +112,18 @@ impl RuleRun<'_> {
             }
             builder.set(ALERT_NAME, &self.rule.name);
             let labels = builder.build();
-            let annotations = Labels::from_pairs(expander.annotations.iter().map(|(name, t)| (*name, t.expand(&data))));
+            let annotations = expander.annotations(&data);
             if out.insert(labels.clone(), Observed { annotations, value: sample.value }).is_some() {
                 return Err(RuleError::SameLabels(labels));
             }
         }
         Ok(out)
+    }
+
+    /// The annotations of an alert whose condition was true in an earlier process: what is left of it are its labels.
+    pub(crate) fn annotations_of(&self, settings: &AlertSettings, labels: &Labels) -> Labels {
+        let expander = self.expander(settings);
+        expander.annotations(&expander.data(labels, f64::NAN))
     }
 
     fn expander<'t>(&'t self, settings: &'t AlertSettings) -> Expander<'t> {
@@ -204,6 +210,10 @@ struct Expander<'t> {
 }
 
 impl Expander<'_> {
+    fn annotations(&self, data: &TemplateValue) -> Labels {
+        Labels::from_pairs(self.annotations.iter().map(|(name, template)| (*name, template.expand(data))))
+    }
+
     fn data(&self, labels: &Labels, value: f64) -> TemplateValue {
         let fields = [
             ("Labels", template::map(labels.iter())),

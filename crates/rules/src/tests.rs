@@ -1,5 +1,7 @@
 //! Groups at work on a store in memory.
 
+mod late;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -11,7 +13,8 @@ use promql::{Engine, EngineOptions};
 use crate::memory::Memory;
 use crate::status::{AlertState, Health, RuleStatus};
 use crate::{
-    AlertToSend, Context, Evaluation, External, Group, GroupDefaults, GroupState, RuleError, RuleFile, carry_over,
+    AlertToSend, Context, Evaluation, External, Group, GroupDefaults, GroupState, LateSources, RuleError, RuleFile,
+    carry_over,
 };
 
 fn engine() -> Arc<Engine> {
@@ -38,11 +41,19 @@ struct World {
     memory: Arc<Memory>,
     sent: Mutex<Vec<AlertToSend>>,
     cancelled: Arc<AtomicBool>,
+    /// Values of the label `cell` whose samples come late.
+    late: Mutex<Vec<&'static str>>,
 }
 
 impl World {
     fn new() -> Self {
-        Self { engine: engine(), memory: Arc::default(), sent: Mutex::default(), cancelled: Arc::default() }
+        Self {
+            engine: engine(),
+            memory: Arc::default(),
+            sent: Mutex::default(),
+            cancelled: Arc::default(),
+            late: Mutex::default(),
+        }
     }
 
     fn put(&self, at_s: i64, pairs: &[(&str, &str)], value: f64) {
@@ -54,6 +65,8 @@ impl World {
     fn run(&self, state: &mut GroupState, at_s: i64) -> Evaluation {
         let storage: Arc<dyn Queryable> = self.memory.clone();
         let external = External { labels: Labels::from_pairs([("region", "eu")]), url: "http://h".into() };
+        let late = self.late.lock().clone();
+        let is_late = |labels: &Labels| labels.get("cell").is_some_and(|cell| late.contains(&cell));
         let context = Context {
             engine: &self.engine,
             storage: &storage,
@@ -64,6 +77,8 @@ impl World {
             resend_delay: Duration::from_secs(60),
             cancelled: &self.cancelled,
             monotonic: Instant::now,
+            late: (!late.is_empty())
+                .then_some(LateSources { is_late: &is_late, hold_for: Duration::from_secs(86_400) }),
         };
         state.evaluate(&context, TimestampMs(at_s * 1000))
     }

@@ -22,6 +22,7 @@ pub struct CpuPool {
     slots: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
     max_waiting: usize,
+    concurrency: usize,
 }
 
 struct Waiting<'a>(&'a AtomicUsize);
@@ -35,8 +36,13 @@ impl Drop for Waiting<'_> {
 impl CpuPool {
     /// A pool; `concurrency` is at least one.
     pub fn new(concurrency: usize, max_waiting: usize) -> Self {
-        let slots = Arc::new(Semaphore::new(concurrency.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { slots, waiting: Arc::default(), max_waiting }
+        let concurrency = concurrency.clamp(1, Semaphore::MAX_PERMITS);
+        Self { slots: Arc::new(Semaphore::new(concurrency)), waiting: Arc::default(), max_waiting, concurrency }
+    }
+
+    /// How much work may run or wait at once.
+    pub fn places(&self) -> usize {
+        self.concurrency.saturating_add(self.max_waiting)
     }
 
     /// Runs `work` when a slot is free. Dropping the future while it waits withdraws the work; once begun it runs to

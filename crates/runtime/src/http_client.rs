@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use config::{Mapping, Node, Secret, SecretSource};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Certificate, Identity, Method, Proxy, RequestBuilder, Url, redirect};
+use reqwest::{Identity, Method, Proxy, RequestBuilder, Url, redirect};
+
+use crate::tls;
 
 /// A client that cannot be built, or a secret that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +24,9 @@ pub enum HttpClientError {
     /// A `ca_file` that would trust nobody.
     #[error("{0} holds no certificate; write PEM blocks that begin with BEGIN CERTIFICATE")]
     NoCertificate(String),
+    /// Certificates and keys of `tls_config`.
+    #[error(transparent)]
+    Tls(#[from] crate::tls::TlsError),
     /// A secret's file.
     #[error(transparent)]
     Secret(#[from] config::SecretError),
@@ -165,16 +170,21 @@ impl HttpClientConfig {
             .connect_timeout(Duration::from_secs(10))
             .tcp_nodelay(true)
             .tls_danger_accept_invalid_certs(self.insecure_skip_verify);
-        if let Some(path) = &self.ca_file {
-            let certificates = Certificate::from_pem_bundle(&read(path)?)?;
-            if certificates.is_empty() {
-                return Err(HttpClientError::NoCertificate(path.display().to_string()));
-            }
-            builder = builder.tls_certs_only(certificates);
+        let trusted = match &self.ca_file {
+            Some(path) => tls::certificates(&read(path)?)?,
+            None => Vec::new(),
+        };
+        if let Some(path) = self.ca_file.as_ref().filter(|_| trusted.is_empty()) {
+            return Err(HttpClientError::NoCertificate(path.display().to_string()));
         }
-        if let Some((cert, key)) = &self.identity {
-            let pem = [read(cert)?, b"\n".to_vec(), read(key)?].concat();
-            builder = builder.identity(Identity::from_pem(&pem)?);
+        let identity = match &self.identity {
+            Some((cert, key)) => Some((read(cert)?, read(key)?)),
+            None => None,
+        };
+        if !trusted.is_empty() && !self.insecure_skip_verify {
+            builder = builder.tls_backend_preconfigured(tls::client(trusted, identity)?);
+        } else if let Some((cert, key)) = identity {
+            builder = builder.identity(Identity::from_pem(&[cert, b"\n".to_vec(), key].concat())?);
         }
         // Like Prometheus, the environment's proxies do not count unless the configuration says so.
         builder = match &self.proxy_url {

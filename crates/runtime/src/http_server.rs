@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -16,11 +16,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::lenient::Lenient;
 use crate::patience::Patient;
 use crate::{Stop, Supervisor};
+
+/// How often it is said that there is no room for connections.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// An address nobody can listen on.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +50,7 @@ pub struct ServerLimits {
 impl Default for ServerLimits {
     fn default() -> Self {
         Self {
-            max_connections: 512,
+            max_connections: 4096,
             header_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
             drain: Duration::from_secs(5),
@@ -78,15 +81,14 @@ pub fn serve(supervisor: &Supervisor, name: &str, listener: TcpListener, router:
 }
 
 async fn accept_loop(listener: TcpListener, router: Router, limits: ServerLimits, stop: Stop) {
-    // None would be a server that answers nobody; more than the semaphore counts would panic.
-    let slots = Arc::new(Semaphore::new(limits.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
+    let mut slots = Slots::new(limits.max_connections);
     let mut builder = Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(64 << 10);
     let graceful = GracefulShutdown::new();
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = accept(&listener, &mut slots) => accepted,
             Some(_) = connections.join_next() => continue,
             () = stop.requested() => break,
         };
@@ -126,12 +128,39 @@ impl Service<hyper::Request<Incoming>> for FromPeer {
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-    // The semaphore is never closed.
-    let permit = slots.clone().acquire_owned().await.ok()?;
+/// Room for connections.
+struct Slots {
+    free: Arc<Semaphore>,
+    max: usize,
+    told: Option<Instant>,
+}
+
+impl Slots {
+    fn new(max: usize) -> Self {
+        // None would be a server that answers nobody; more than the semaphore counts would panic.
+        let max = max.clamp(1, Semaphore::MAX_PERMITS);
+        Self { free: Arc::new(Semaphore::new(max)), max, told: None }
+    }
+
+    /// Waits for room. Says so where there is none, for those who wait hear nothing.
+    async fn take(&mut self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = self.free.clone().try_acquire_owned() {
+            return Some(permit);
+        }
+        if self.told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+            self.told = Some(Instant::now());
+            tracing::warn!(
+                connections = self.max,
+                "all connections are taken, others wait; raise --web.max-connections"
+            );
+        }
+        // The semaphore is never closed.
+        self.free.clone().acquire_owned().await.ok()
+    }
+}
+
+async fn accept(listener: &TcpListener, slots: &mut Slots) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let permit = slots.take().await?;
     match listener.accept().await {
         Ok((stream, peer)) => {
             let _ = stream.set_nodelay(true);

@@ -17,6 +17,7 @@ mod operations;
 mod patience;
 mod process;
 mod supervisor;
+mod tls;
 
 pub use clock::now;
 pub use cpu::{CpuPool, PoolError};
@@ -27,3 +28,4 @@ pub use metrics::{Metrics, MetricsError};
 pub use operations::{Lifecycle, Reload, method_not_allowed, operations_router, quit_router};
 pub use process::{hostname, run_until_stopped};
 pub use supervisor::{Stop, Supervisor};
+pub use tls::TlsError;

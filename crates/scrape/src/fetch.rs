@@ -106,6 +106,7 @@ impl Fetch<'_> {
 
     async fn read(&self, mut response: Response) -> Result<Vec<u8>, ScrapeError> {
         let is_framed = is_framed(&response);
+        let has_type = response.headers().contains_key(CONTENT_TYPE);
         let limit = usize::try_from(self.body_limit).unwrap_or(usize::MAX);
         let mut body = Vec::with_capacity(self.expected_bytes.min(MAX_INITIAL_BODY_BYTES));
         loop {
@@ -118,7 +119,10 @@ impl Fetch<'_> {
                 Err(error) => return Err(ScrapeError::Body(root_cause(&error))),
             }
         }
-        if !is_framed && body.last() != Some(&b'\n') {
+        // A page of nothing that was compressed, as /federate sends where nothing is selected, is told by its type from a
+        // connection that ended with the head.
+        let is_nothing = body.is_empty() && has_type;
+        if !is_framed && !is_nothing && body.last() != Some(&b'\n') {
             return Err(ScrapeError::CutOff);
         }
         Ok(body)

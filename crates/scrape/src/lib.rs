@@ -1,7 +1,7 @@
 //! Scraping: finds targets (static and from files), relabels them, fetches each on a schedule of its own and hands
 //! every scrape to a store as one batch.
 //!
-//! The flow, in order of modules: a [`ScrapeConfig`] becomes a pool; its `discovery` yields addresses, `target` makes
+//! The flow, in order of modules: a [`ScrapeConfig`] (of `scrape_configs`, or of `federate_configs`) becomes a pool; its `discovery` yields addresses, `target` makes
 //! targets of them, a `target_loop` per target runs `fetch` on its `schedule`, and `ingest` turns the body into rows,
 //! by a `cache` from raw text to labels that `resolve` fills.
 //!
@@ -11,6 +11,7 @@
 //!
 //! Non-goals: OpenMetrics, protobuf and service discovery beyond static lists and files.
 
+mod federate_config;
 mod scrape_config;
 
 mod discovery;

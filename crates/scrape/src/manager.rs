@@ -7,6 +7,7 @@ use std::thread::available_parallelism;
 use model::Append;
 use parking_lot::Mutex;
 use runtime::{CpuPool, HttpClient, HttpClientError, Metrics, MetricsError, Supervisor};
+use sources::Inputs;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics::ScrapeMetrics;
@@ -43,6 +44,8 @@ pub struct ScrapeOptions {
     pub seed: u64,
     /// The host under which others reach this machine, without a port.
     pub external_host: Option<String>,
+    /// Where scrapes are registered until they are stored.
+    pub inputs: Inputs,
 }
 
 struct PoolHandle {
@@ -62,7 +65,7 @@ pub struct ScrapeManager {
 }
 
 impl ScrapeManager {
-    /// Starts scraping. Job names are unique (see [`ScrapeConfig::decode_list`]).
+    /// Starts scraping. Job names are unique (see [`ScrapeConfig::decode_all`]).
     ///
     /// # Errors
     /// When a client cannot be built or metrics of these names exist; nothing runs then.
@@ -80,6 +83,7 @@ impl ScrapeManager {
             outage: Outage::default(),
             cpu: CpuPool::new(concurrency, MAX_WAITING_BODIES),
             seed: options.seed,
+            inputs: options.inputs,
         });
         let manager = Self {
             shared,

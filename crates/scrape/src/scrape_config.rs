@@ -1,4 +1,4 @@
-//! One entry of `scrape_configs`, as Prometheus reads it.
+//! One entry of `scrape_configs`, as Prometheus reads it, and the list of all jobs.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use relabel::RelabelRule;
 use runtime::HttpClientConfig;
 
 use crate::discovery::{self, TargetGroup};
+use crate::federate_config;
 use crate::file_discovery::FileDiscoveryConfig;
 
 /// What a body may have, decompressed, where `body_size_limit` does not say: no target can exhaust the memory.
@@ -27,6 +28,15 @@ pub(crate) struct Limits {
     /// Never 0.
     pub(crate) body_bytes: u64,
 }
+
+/// What an entry means where it says nothing.
+pub(crate) struct Defaults {
+    pub(crate) metrics_path: &'static str,
+    pub(crate) honor_labels: bool,
+    pub(crate) track_timestamps_staleness: bool,
+}
+
+const SCRAPE: Defaults = Defaults { metrics_path: "/metrics", honor_labels: false, track_timestamps_staleness: false };
 
 /// How the targets of one job are found, scraped and relabelled.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,12 +67,17 @@ impl ScrapeConfig {
         &self.job_name
     }
 
-    /// Reads the whole of `scrape_configs`; a job name that was used before is a problem that names both lines.
-    pub fn decode_list(fields: &Mapping<'_>, key: &'static str, global: &Global) -> Vec<Self> {
+    /// Reads the whole of `scrape_configs` and `federate_configs`; a job name that was used before is a problem that names
+    /// both lines.
+    pub fn decode_all(fields: &Mapping<'_>, global: &Global) -> Vec<Self> {
+        let scraped = fields.items("scrape_configs");
+        let federated = fields.items("federate_configs");
+        let jobs = scraped.iter().flat_map(|node| Self::decode(node, global).map(|job| (node, job)));
+        let pulled =
+            federated.iter().flat_map(|node| federate_config::decode(node, global).map(move |job| (node, job)));
         let mut seen: Vec<(String, usize)> = Vec::new();
         let mut out = Vec::new();
-        for node in fields.items(key) {
-            let Some(config) = Self::decode(&node, global) else { continue };
+        for (node, config) in jobs.chain(pulled) {
             match seen.iter().find(|(name, _)| *name == config.job_name) {
                 Some((name, line)) => node.problem(format!(
                     "found multiple scrape configs with job name {name:?}: in line {line} and in line {}; rename one",
@@ -78,34 +93,42 @@ impl ScrapeConfig {
     /// Reads one entry. Problems that leave it without meaning (no job name) yield `None`.
     pub fn decode(node: &Node<'_>, global: &Global) -> Option<Self> {
         let fields = node.mapping()?;
+        let config = Self::read(&fields, global, &SCRAPE);
+        fields.finish();
+        config
+    }
+
+    /// Reads what an entry says, and leaves it open.
+    pub(crate) fn read(fields: &Mapping<'_>, global: &Global, defaults: &Defaults) -> Option<Self> {
         let job_name = fields.required("job_name").and_then(|n| n.string());
         if job_name.as_deref() == Some("") {
-            node.problem("job_name is empty; give the job a name");
+            fields.node().problem("job_name is empty; give the job a name");
         }
-        let (interval, timeout) = timing(&fields, global);
-        let relabel_rules = RelabelRule::decode_list(&fields, "relabel_configs");
+        let (interval, timeout) = timing(fields, global);
+        let relabel_rules = RelabelRule::decode_list(fields, "relabel_configs");
         let config = Self {
             job_name: job_name.clone().unwrap_or_default(),
             interval,
             timeout,
-            metrics_path: fields.string("metrics_path").unwrap_or_else(|| "/metrics".to_owned()),
+            metrics_path: fields.string("metrics_path").unwrap_or_else(|| defaults.metrics_path.to_owned()),
             scheme: fields.get("scheme").and_then(|n| n.parse(scheme)).unwrap_or_else(|| "http".to_owned()),
-            params: params(&fields),
-            honor_labels: fields.bool("honor_labels").unwrap_or(false),
+            params: params(fields),
+            honor_labels: fields.bool("honor_labels").unwrap_or(defaults.honor_labels),
             honor_timestamps: fields.bool("honor_timestamps").unwrap_or(true),
-            track_timestamps_staleness: fields.bool("track_timestamps_staleness").unwrap_or(false),
+            track_timestamps_staleness: fields
+                .bool("track_timestamps_staleness")
+                .unwrap_or(defaults.track_timestamps_staleness),
             enable_compression: fields.bool("enable_compression").unwrap_or(true),
-            limits: limits(&fields),
+            limits: limits(fields),
             keep_dropped: kept(fields.u64("keep_dropped_targets")),
-            client: HttpClientConfig::decode(&fields),
-            static_groups: discovery::decode_static(&fields, "static_configs", relabel_rules.is_empty()),
-            file_discoveries: FileDiscoveryConfig::decode_list(&fields, "file_sd_configs"),
+            client: HttpClientConfig::decode(fields),
+            static_groups: discovery::decode_static(fields, "static_configs", relabel_rules.is_empty()),
+            file_discoveries: FileDiscoveryConfig::decode_list(fields, "file_sd_configs"),
             relabel_rules,
-            metric_relabel_rules: RelabelRule::decode_list(&fields, "metric_relabel_configs"),
+            metric_relabel_rules: RelabelRule::decode_list(fields, "metric_relabel_configs"),
         };
-        check_protocols(&fields);
-        refuse_unsupported(&fields);
-        fields.finish();
+        check_protocols(fields);
+        refuse_unsupported(fields);
         job_name.map(|_| config)
     }
 

@@ -9,6 +9,7 @@ use model::{
 use parking_lot::Mutex;
 use reqwest::Url;
 use runtime::{CpuPool, HttpClient, now};
+use sources::Inputs;
 use tokio::sync::watch;
 
 use crate::fetch::{Fetch, ScrapeError};
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) outage: Outage,
     pub(crate) cpu: CpuPool,
     pub(crate) seed: u64,
+    pub(crate) inputs: Inputs,
 }
 
 /// How a target is to be scraped now. Replaced as a whole when the configuration changes.
@@ -84,6 +86,8 @@ pub(crate) async fn run(target: Arc<Target>, shared: Arc<Shared>, mut control: w
         let now = now();
         let due = schedule::next_due(now, last_due, plan.interval, offset);
         let wait = Duration::from_millis(u64::try_from(due - now).unwrap_or(0));
+        // Before it is due, so that nobody takes that moment for complete before it is stored.
+        let registered = scraper.shared.inputs.begin(due);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             changed = control.changed() => match changed {
@@ -94,6 +98,7 @@ pub(crate) async fn run(target: Arc<Target>, shared: Arc<Shared>, mut control: w
         }
         last_due = Some(due);
         scraper.scrape(&plan, due, &mut control.clone()).await;
+        drop(registered);
     }
 }
 
@@ -232,6 +237,7 @@ impl Scraper {
     /// Ends every series of the target, the synthetic ones among them.
     fn end(&mut self) {
         let Some(reported_at) = self.reported_at else { return };
+        let registered = self.shared.inputs.begin(now());
         let at = now().max(reported_at + 1);
         let mut batch = Batch::default();
         self.ingest.end(at, &mut batch);
@@ -239,6 +245,7 @@ impl Scraper {
             batch.push(labels.clone(), Sample { timestamp: at, value: stale_nan() });
         }
         self.append(&batch);
+        drop(registered);
     }
 
     /// As in Prometheus, a target whose samples cannot be stored is healthy: it has answered. Its `up` is lost with the

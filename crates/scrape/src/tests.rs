@@ -4,5 +4,6 @@ mod configuration;
 mod hostile;
 mod reload;
 mod support;
+mod watermark;
 
 pub(crate) use support::scrape_config;

@@ -17,6 +17,9 @@ pub enum LogError {
         /// [`crate::MAX_RECORD_BYTES`].
         limit: usize,
     },
+    /// The segment takes no more records: it was closed by a failed write or flush. Nothing was written.
+    #[error("segment {0} takes no more records; begin another")]
+    Moved(u64),
     /// The segment is fine, but this program is too old for it.
     #[error(
         "{} has version {found} of the log's format and this program knows versions up to {known}: run the version of \

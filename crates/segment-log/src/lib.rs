@@ -27,7 +27,7 @@ mod tests;
 pub use error::LogError;
 pub use files::{SegmentInfo, segments};
 pub use format::{MAX_RECORD_BYTES, VERSION};
-pub use log::{Log, Options};
+pub use log::{Appended, Log, Options};
 pub use quarantine::quarantine;
 pub use read::{Damage, DamageKind, Reader, Records, read};
 pub use record::Record;

@@ -26,6 +26,25 @@ impl Default for Options {
     }
 }
 
+/// Where a record was put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Where in the file of its segment it begins: for [`crate::Reader::record_at`].
+    pub offset: u64,
+    /// Bytes that it takes there.
+    pub bytes: u64,
+    /// The position behind it, as [`Log::append`] returns it.
+    pub position: u64,
+}
+
+/// The checksum of a payload that is not too large.
+fn checksum(record: &Record) -> Result<u32, LogError> {
+    if record.len() > MAX_RECORD_BYTES {
+        return Err(LogError::TooLarge { bytes: record.len(), limit: MAX_RECORD_BYTES });
+    }
+    Ok(crc32c::crc32c(record))
+}
+
 /// A log that is being written. Any number of threads may append and sync at once; appends are ordered by a lock that is
 /// held for one write to the page cache, and a flush to the disk holds it not at all.
 #[derive(Debug)]
@@ -75,33 +94,44 @@ impl Log {
         if record.is_empty() {
             return Ok(self.written());
         }
-        if record.len() > MAX_RECORD_BYTES {
-            return Err(LogError::TooLarge { bytes: record.len(), limit: MAX_RECORD_BYTES });
-        }
-        let checksum = crc32c::crc32c(record);
+        let checksum = checksum(record)?;
         let length = (FRAME_HEADER + record.len()) as u64;
-
         let mut state = self.state.lock();
-        let segment = self.segment_for(&mut state, length)?;
-        let frame = record.frame(segment.identity, segment.bytes, checksum);
+        let fits = |segment: &Current| segment.bytes.saturating_add(length) <= self.options.segment_bytes;
+        if !state.current.as_ref().is_some_and(|segment| fits(segment) || !segment.has_records()) {
+            state.begin(&*self.disk, &self.folder)?;
+        }
+        self.write(&mut state, record, checksum).map(|appended| appended.position)
+    }
+
+    /// The same into this segment and no other, whatever its length: for records that lean on earlier ones of their segment.
+    ///
+    /// # Errors
+    /// [`LogError::Moved`] when that segment takes no more records; what [`Log::append`] says otherwise.
+    pub fn append_to(&self, segment: u64, record: &mut Record) -> Result<Appended, LogError> {
+        let checksum = checksum(record)?;
+        let mut state = self.state.lock();
+        if record.is_empty() || state.current.as_ref().is_none_or(|current| current.identity.number != segment) {
+            return Err(LogError::Moved(segment));
+        }
+        self.write(&mut state, record, checksum)
+    }
+
+    /// Appends to the current segment, which there is.
+    fn write(&self, state: &mut State, record: &mut Record, checksum: u32) -> Result<Appended, LogError> {
+        let segment = state.current.as_mut().ok_or_else(|| io::Error::other("the log has no segment"))?;
+        let offset = segment.bytes;
+        let frame = record.frame(segment.identity, offset, checksum);
+        let length = frame.len() as u64;
         if let Err(error) = segment.file.append(frame) {
-            if segment.file.truncate(segment.bytes).is_err() {
+            if segment.file.truncate(offset).is_err() {
                 state.abandon(&*self.disk);
             }
             return Err(error.into());
         }
         segment.bytes += length;
-        Ok(self.written.fetch_add(length, Ordering::Release) + length)
-    }
-
-    /// The segment that takes so many bytes more: the current one, or a new one.
-    fn segment_for<'a>(&self, state: &'a mut State, length: u64) -> Result<&'a mut Current, LogError> {
-        let fits = |segment: &Current| segment.bytes.saturating_add(length) <= self.options.segment_bytes;
-        if !state.current.as_ref().is_some_and(|segment| fits(segment) || !segment.has_records()) {
-            state.begin(&*self.disk, &self.folder)?;
-        }
-        // There is one now.
-        state.current.as_mut().ok_or_else(|| io::Error::other("the log has no segment").into())
+        let position = self.written.fetch_add(length, Ordering::Release) + length;
+        Ok(Appended { offset, bytes: length, position })
     }
 
     /// Makes everything that was appended before this call survive a power loss, what earlier processes appended included,
@@ -191,14 +221,28 @@ impl Log {
     pub fn remove_before(&self, segment: u64) -> Result<(), LogError> {
         let _flushing = self.flushing.lock();
         let numbers = self.state.lock().closed_before(segment);
-        for number in numbers.into_iter().rev() {
-            match self.disk.remove(&path_of(&self.folder, number)) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
-                _ => {}
-            }
-            self.disk.sync_folder(&self.folder)?;
-            self.state.lock().forget(number);
+        numbers.into_iter().rev().try_for_each(|number| self.remove_closed(number))
+    }
+
+    /// Removes one segment, for good: for logs whose segments do not lean on one another. One that takes records, the newest
+    /// one, or one that is not there is left alone.
+    ///
+    /// # Errors
+    /// What the disk says; calling it again goes on.
+    pub fn remove(&self, segment: u64) -> Result<(), LogError> {
+        let _flushing = self.flushing.lock();
+        let is_closed = self.state.lock().closed_before(segment.saturating_add(1)).last() == Some(&segment);
+        if is_closed { self.remove_closed(segment) } else { Ok(()) }
+    }
+
+    /// Under `flushing`.
+    fn remove_closed(&self, number: u64) -> Result<(), LogError> {
+        match self.disk.remove(&path_of(&self.folder, number)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
         }
+        self.disk.sync_folder(&self.folder)?;
+        self.state.lock().forget(number);
         Ok(())
     }
 

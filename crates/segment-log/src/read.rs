@@ -78,6 +78,12 @@ impl Reader {
         Records { bytes: &self.bytes, number: self.number, marker: self.marker, at, released: 0 }
     }
 
+    /// The payload of the record that begins at this offset, where a whole one does.
+    pub fn record_at(&self, offset: u64) -> Option<&[u8]> {
+        let at = usize::try_from(offset).ok()?;
+        format::frame(&self.bytes, self.number, self.marker, at).map(|(_, payload)| payload)
+    }
+
     /// The whole file.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes

@@ -29,6 +29,9 @@ pub enum BuildError {
     /// The alert routers.
     #[error("{0}")]
     Evaluate(#[from] evaluate::NotifierError),
+    /// Another central.
+    #[error("{0}")]
+    Peers(#[from] peers::ComparerError),
     /// The query log.
     #[error("{0}")]
     QueryLog(String),

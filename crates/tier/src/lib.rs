@@ -7,6 +7,8 @@
 
 mod app;
 mod error;
+mod fleet;
+mod merging;
 mod options;
 mod queries;
 mod reload;
@@ -16,10 +18,12 @@ mod sources;
 mod store;
 mod store_metrics;
 
+pub use ::sources::SourceLimits;
 pub use app::{App, Role};
 pub use error::BuildError;
 pub use http_api::{CorsOrigins, RemoteReadLimits};
 pub use options::Options;
-pub use receive::Stamp;
+pub use receive::{ReceiverLimits, Stamp};
+pub use replicas::ReplicasOptions;
 pub use running::Tier;
 pub use settings::Settings;

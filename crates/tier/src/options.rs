@@ -6,6 +6,9 @@ use std::time::Duration;
 use http_api::CorsOrigins;
 use http_api::RemoteReadLimits;
 use promql::SyntaxOptions;
+use receive::ReceiverLimits;
+use replicas::ReplicasOptions;
+use sources::SourceLimits;
 use tsdb::StoreOptions;
 
 /// The command line of an edge, a cascade or a central.
@@ -29,6 +32,10 @@ pub struct Options {
     pub storage_path: PathBuf,
     /// The other `--storage` flags.
     pub store: StoreOptions,
+    /// The `--receive` flags.
+    pub receiver: ReceiverLimits,
+    /// `--replicas.label`, `--replicas.max-series`
+    pub replicas: ReplicasOptions,
     /// `--query.timeout`
     pub query_timeout: Duration,
     /// `--query.max-concurrency`
@@ -53,6 +60,10 @@ pub struct Options {
     pub query_syntax: SyntaxOptions,
     /// The `--storage.remote.read` flags.
     pub remote_read: RemoteReadLimits,
+    /// `--sources.live-within`, `--sources.max-lag`, `--rules.hold-late-sources`
+    pub sources: SourceLimits,
+    /// `--rules.max-watermark-wait`: how long rules wait for samples that are on their way
+    pub max_watermark_wait: Duration,
     /// The flags as `/api/v1/status/flags` shows them.
     pub flags: Vec<(String, String)>,
 }
@@ -64,12 +75,14 @@ impl Options {
             config_file: None,
             listen_address: listen_address.into(),
             external_url: None,
-            max_connections: 512,
+            max_connections: 4096,
             enable_admin: false,
             enable_lifecycle: false,
             cors_origins: CorsOrigins::default(),
             storage_path: storage_path.into(),
             store: StoreOptions::default(),
+            receiver: ReceiverLimits::default(),
+            replicas: ReplicasOptions::default(),
             query_timeout: Duration::from_secs(120),
             query_concurrency: 20,
             query_max_samples: 50_000_000,
@@ -82,6 +95,8 @@ impl Options {
             query_lookback: Duration::from_secs(300),
             query_syntax: SyntaxOptions::default(),
             remote_read: RemoteReadLimits::default(),
+            sources: SourceLimits::default(),
+            max_watermark_wait: Duration::from_secs(30),
             flags: Vec::new(),
         }
     }

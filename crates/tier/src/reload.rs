@@ -9,7 +9,9 @@ use evaluate::{Notifier, RuleManager};
 use forward::Forwarder;
 use model::Labels;
 use parking_lot::RwLock;
+use peers::Comparer;
 use receive::Stamp;
+use replicas::ReplicasOptions;
 use rules::External;
 use runtime::Reload;
 use scrape::ScrapeManager;
@@ -26,10 +28,12 @@ pub(crate) struct Reloader {
     pub(crate) queries: Queries,
     pub(crate) external_labels: Arc<RwLock<Labels>>,
     pub(crate) stamp: Option<Stamp>,
+    pub(crate) replicas: ReplicasOptions,
     pub(crate) forwarder: Option<Arc<Forwarder>>,
     pub(crate) rules: Option<(RuleManager, Notifier)>,
     pub(crate) external_url: String,
     pub(crate) scrape: Option<Arc<ScrapeManager>>,
+    pub(crate) comparer: Option<Comparer>,
     pub(crate) store: Arc<Store>,
     /// What the file said of storage when the store was opened.
     pub(crate) storage: StorageSettings,
@@ -70,6 +74,7 @@ impl Reloader {
             tracing::warn!("storage.tsdb.retention has changed, which takes effect when the process is started again");
         }
         self.queries.log_to(settings.global.query_log_file.as_deref())?;
+        let own = settings.own();
         let labels = settings.global.external_labels;
         // From here on nothing is expected to fail: clients were built once already while their sections were decoded.
         if let Some(forwarder) = &self.forwarder {
@@ -77,6 +82,9 @@ impl Reloader {
         }
         if let Some((_, notifier)) = &self.rules {
             notifier.update(labels.clone(), settings.alerting).map_err(|e| e.to_string())?;
+        }
+        if let Some(comparer) = &self.comparer {
+            comparer.update(settings.peers, own).map_err(|e| e.to_string())?;
         }
         if let Some(scrape) = &self.scrape {
             scrape.reload(settings.scrape).await.map_err(|e| e.to_string())?;
@@ -86,7 +94,7 @@ impl Reloader {
             manager.update(external, settings.groups).await;
         }
         if let Some(stamp) = &self.stamp {
-            stamp.set(labels.clone());
+            stamp.set(self.replicas.shared(&labels));
         }
         self.store.set_max_exemplars(settings.storage.max_exemplars());
         *self.external_labels.write() = labels;

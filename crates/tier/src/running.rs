@@ -5,28 +5,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use disk::RealDisk;
 use evaluate::{Notifier, RuleManager, RuleManagerOptions};
-use forward::{Forwarder, Ingest};
+use forward::{ForwardOptions, Forwarder, Ingest, QueueSync};
 use http_api::{ApiOptions, HttpMetrics, Nothing, RemoteReadOptions, TargetsSource};
 use model::{Append, Labels, Queryable};
 use parking_lot::RwLock;
+use peers::{Comparer, ComparerOptions};
 use receive::{ReceiverOptions, Stamp};
-use remote_write::DecodeLimits;
 use rules::External;
 use runtime::{
     CpuPool, Lifecycle, Metrics, ServerLimits, Supervisor, bind, hostname, operations_router, quit_router, serve,
 };
 use scrape::{ScrapeManager, ScrapeOptions};
+use sources::Sources;
 use tokio::net::TcpListener;
-use tsdb::{Store, StoreOptions};
+use tsdb::{Store, StoreOptions, WalSync};
 
+use crate::fleet::{self, Fleet};
 use crate::queries::Queries;
 use crate::reload::Reloader;
 use crate::sources::{EvaluatedRules, InForce, OperatedStore, ProcessStatus, ScrapedTargets};
-use crate::{BuildError, Options, Settings, store};
+use crate::{BuildError, Options, Settings, merging, store};
 
-/// Requests that may wait while others are decoded; more hear 429.
-const MAX_WAITING_WRITES: usize = 64;
+/// The folder of what waits for destinations, in the store's.
+const QUEUE_FOLDER: &str = "forward";
+/// Requests that may wait while others are decoded; more hear 429. As many as there may be connections: a thousand small
+/// sources may write in one moment, and what large ones hold is bounded in bytes.
+const MAX_WAITING_WRITES: usize = 4096;
 /// Pieces of answers to remote reads that may wait; each reader waits for one.
 const MAX_WAITING_READS: usize = 1 << 20;
 
@@ -42,12 +48,14 @@ pub struct Tier {
     metrics: Metrics,
     queries: Queries,
     store: Arc<Store>,
+    sources: Arc<Sources>,
     external_labels: Arc<RwLock<Labels>>,
     stamp: Option<Stamp>,
     receives_writes: bool,
     forwarder: Option<Arc<Forwarder>>,
     rules: Option<(RuleManager, Notifier)>,
     scrape: Option<Arc<ScrapeManager>>,
+    comparer: Option<Comparer>,
     routes: Router,
     lifecycle: Option<Lifecycle>,
 }
@@ -72,6 +80,7 @@ impl Tier {
         settings.storage.apply(&mut options.store);
         let store = store::open(&options.storage_path, options.store.clone(), &supervisor, &metrics).await?;
         // The folder is ours only now.
+        let sources = fleet::open(&options.storage_path, options.sources, &supervisor, &metrics)?;
         queries.begin(&options.storage_path, settings.global.query_log_file.as_deref())?;
         for warning in &settings.warnings {
             tracing::warn!(warning, "the configuration may not mean what it says");
@@ -88,11 +97,13 @@ impl Tier {
             metrics,
             queries,
             store,
+            sources,
             stamp: None,
             receives_writes: false,
             forwarder: None,
             rules: None,
             scrape: None,
+            comparer: None,
             routes: Router::new(),
             lifecycle: None,
         })
@@ -108,19 +119,36 @@ impl Tier {
         self.external_labels.read().clone()
     }
 
+    /// Those of them that replicas of this tier have in common.
+    pub fn shared_labels(&self) -> Labels {
+        self.options.replicas.shared(&self.external_labels())
+    }
+
     /// The store alone: what is appended stays here.
     pub fn store(&self) -> Arc<dyn Append> {
         self.store.clone()
     }
 
-    /// Forwards to every `remote_write` destination. What is appended to the returned sink is stored, then offered to
+    /// Forwards to every `remote_write` destination. What is appended to the returned sink is stored, then queued for
     /// them.
     ///
     /// # Errors
-    /// When a destination's client cannot be built.
+    /// When the queue cannot be opened, or a destination's client cannot be built.
     pub fn start_forwarding(&mut self) -> Result<Arc<dyn Append>, BuildError> {
-        let forwarder = Arc::new(Forwarder::new(&self.supervisor, &self.metrics)?);
+        let options = ForwardOptions {
+            disk: Arc::new(RealDisk),
+            folder: self.options.storage_path.join(QUEUE_FOLDER),
+            sync: queue_sync(self.options.store.wal_sync),
+        };
+        let forwarder = Arc::new(Forwarder::open(&self.supervisor, &self.metrics, options)?);
+        forwarder.tell(fleet::teller(
+            self.role,
+            &self.options.storage_path,
+            self.sources.clone(),
+            self.external_labels.clone(),
+        ));
         forwarder.update(&self.settings.remote_write, &self.settings.global.external_labels)?;
+        forwarder.reconcile(self.queryable());
         self.forwarder = Some(forwarder.clone());
         Ok(Arc::new(Ingest { store: self.store.clone(), forwarder }))
     }
@@ -139,6 +167,8 @@ impl Tier {
             notifier: Some(notifier.clone()),
             external: self.external(),
             gate: self.queries.gate.clone(),
+            sources: self.sources.clone(),
+            max_watermark_wait: self.options.max_watermark_wait,
         };
         let groups = std::mem::take(&mut self.settings.groups);
         let manager = RuleManager::start(&self.supervisor, &self.metrics, options, groups)?;
@@ -156,11 +186,22 @@ impl Tier {
             seed: self.external_labels().fingerprint()
                 ^ Labels::from_pairs([("url", &self.external_url)]).fingerprint(),
             external_host: host(&self.external_url),
+            inputs: self.sources.inputs().clone(),
         };
         let configs = self.settings.scrape.clone();
         let manager = ScrapeManager::start(configs, options, sink, &self.metrics, &self.supervisor)?;
         self.scrape = Some(Arc::new(manager));
         Ok(())
+    }
+
+    /// Merges the samples of replicas before they reach `sink`: their labels go no further. What is appended to the
+    /// returned sink may come from several.
+    ///
+    /// # Errors
+    /// When metrics are registered already.
+    pub fn start_merging(&mut self, sink: Arc<dyn Append>) -> Result<Arc<dyn Append>, BuildError> {
+        let options = &self.options.replicas;
+        Ok(merging::start(sink, self.store.clone(), options, &self.sources, &self.supervisor, &self.metrics)?)
     }
 
     /// Accepts remote write into `sink`; `stamp` is set on every series, over what the sender claims. A reload sets it to
@@ -173,11 +214,33 @@ impl Tier {
             sink,
             stamp: stamp.clone().unwrap_or_default(),
             pool: CpuPool::new(cores(), MAX_WAITING_WRITES),
-            limits: DecodeLimits::default(),
+            limits: self.options.receiver,
+            sources: self.sources.clone(),
         };
         self.routes = std::mem::take(&mut self.routes).merge(receive::router(options, &self.metrics)?);
         self.stamp = stamp;
         self.receives_writes = true;
+        Ok(())
+    }
+
+    /// Compares what is stored with the `peers` that hold the same, and appends to `sink` what is missing here. To be
+    /// called before rules and scraping start: what they make themselves is not compared.
+    ///
+    /// # Errors
+    /// When a peer's client cannot be built.
+    pub fn start_comparing(&mut self, sink: Arc<dyn Append>, source_label: &str) -> Result<(), BuildError> {
+        let sources = self.sources.clone();
+        let options = ComparerOptions {
+            storage: self.queryable(),
+            sink,
+            source_label: source_label.to_owned(),
+            watermark: Arc::new(move || sources.watermark(runtime::now())),
+            clock: Arc::new(runtime::now),
+        };
+        let (config, own) = (self.settings.peers.clone(), self.settings.own());
+        let comparer = Comparer::start(config, own, options, &self.metrics, &self.supervisor)?;
+        self.routes = std::mem::take(&mut self.routes).merge(comparer.router());
+        self.comparer = Some(comparer);
         Ok(())
     }
 
@@ -186,6 +249,9 @@ impl Tier {
     /// # Errors
     /// When metrics are registered already.
     pub fn start_serving(&mut self) -> Result<(), BuildError> {
+        if self.comparer.is_none() && !self.settings.peers.centrals.is_empty() {
+            tracing::warn!(role = self.role, "peers are for centrals; this section has no effect here");
+        }
         let in_force = Arc::new(RwLock::new(InForce {
             text: std::mem::take(&mut self.settings.text),
             loaded: runtime::now(),
@@ -197,10 +263,12 @@ impl Tier {
             queries: self.queries.clone(),
             external_labels: self.external_labels.clone(),
             stamp: self.stamp.clone(),
+            replicas: self.options.replicas.clone(),
             forwarder: self.forwarder.clone(),
             rules: self.rules.clone(),
             external_url: self.external_url.clone(),
             scrape: self.scrape.clone(),
+            comparer: self.comparer.clone(),
             store: self.store.clone(),
             storage: self.settings.storage,
             in_force: in_force.clone(),
@@ -260,6 +328,7 @@ impl Tier {
                 }
                 None => nothing,
             },
+            fleet: Arc::new(Fleet(self.sources.clone())),
         })?)
     }
 
@@ -302,6 +371,15 @@ fn retention(options: &StoreOptions) -> String {
     match options.retention_bytes {
         Some(bytes) => format!("{time} or {}", model::format_bytes(bytes)),
         None => time,
+    }
+}
+
+/// The queue is as durable as the store.
+fn queue_sync(wal: WalSync) -> QueueSync {
+    match wal {
+        WalSync::Each => QueueSync::Each,
+        WalSync::Interval(every) => QueueSync::Interval(every),
+        WalSync::Off => QueueSync::Off,
     }
 }
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 use config::{Document, Global, Mapping, Problems};
 use evaluate::{AlertingConfig, EvaluationConfig};
 use forward::RemoteWriteConfig;
+use peers::{Own, PeersConfig};
 use promql::Engine;
-use rules::{Group, GroupDefaults};
+use rules::{Group, GroupDefaults, RuleKind};
 use scrape::ScrapeConfig;
 use tsdb::StoreOptions;
 
@@ -17,12 +18,14 @@ use tsdb::StoreOptions;
 pub struct Settings {
     /// `global`
     pub global: Global,
-    /// `scrape_configs`
+    /// `scrape_configs` and `federate_configs`
     pub scrape: Vec<ScrapeConfig>,
     /// The groups of all `rule_files`.
     pub groups: Vec<Arc<Group>>,
     /// `alerting`
     pub alerting: AlertingConfig,
+    /// `peers`
+    pub peers: PeersConfig,
     /// `storage`
     pub storage: StorageSettings,
     /// `remote_write`
@@ -64,7 +67,7 @@ impl Settings {
 
     fn decode(&mut self, fields: &Mapping<'_>, engine: &Engine, problems: &mut Problems) {
         self.global = fields.get("global").map(|n| Global::decode(&n)).unwrap_or_default();
-        self.scrape = ScrapeConfig::decode_list(fields, "scrape_configs", &self.global);
+        self.scrape = ScrapeConfig::decode_all(fields, &self.global);
         self.remote_write = RemoteWriteConfig::decode_list(&fields.items("remote_write"));
         let evaluation = EvaluationConfig::decode(fields);
         let defaults =
@@ -77,11 +80,22 @@ impl Settings {
             Err(found) => problems.extend(found),
         }
         self.alerting = evaluation.alerting;
+        self.peers = fields.get("peers").map(|n| PeersConfig::decode(&n)).unwrap_or_default();
         for (key, advice) in UNSUPPORTED {
             fields.unsupported(key, advice);
         }
         self.storage = StorageSettings::decode(fields);
         accept_without_effect(fields);
+    }
+}
+
+impl Settings {
+    /// The series that a tier with these settings makes itself.
+    pub(crate) fn own(&self) -> Own {
+        let rules = self.groups.iter().flat_map(|group| &group.rules);
+        let recorded = rules.filter(|rule| rule.kind == RuleKind::Recording).map(|rule| rule.name.clone());
+        let jobs = self.scrape.iter().map(|job| job.job_name().to_owned());
+        Own { recorded: recorded.collect(), jobs: jobs.collect() }
     }
 }
 

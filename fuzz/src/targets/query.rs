@@ -1,5 +1,6 @@
 //! Queries: the parser and its printer, the engine over a small store, and requests to read.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use model::{
@@ -52,7 +53,7 @@ pub(super) fn parser(text: &[u8]) {
 }
 
 /// Series of every kind in a vector.
-struct Store(Vec<(Labels, SampleBuffer)>);
+pub(super) struct Store(Vec<(Labels, SampleBuffer)>);
 
 struct Stored(Labels, SampleBuffer);
 
@@ -72,7 +73,7 @@ impl StoredSeries for Stored {
 }
 
 impl Store {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let odd = [f64::NAN, f64::INFINITY, -0.0, stale_nan(), f64::MAX, -1.5];
         let series = |at: usize| {
             let (name, le) = (["m_total", "n_total", "m_bucket"][at / 4], ["0.1", "1", "+Inf", "x"][at % 4]);
@@ -88,6 +89,11 @@ impl Store {
         all.sort_by(|a, b| a.0.cmp(&b.0));
         Self(all)
     }
+
+    fn matching(&self, any_of: &[Vec<Matcher>]) -> impl Iterator<Item = &Labels> {
+        let is_wanted = move |labels: &&Labels| any_of.is_empty() || any_of.iter().any(|m| matches_all(m, labels));
+        self.0.iter().map(|(labels, _)| labels).filter(is_wanted)
+    }
 }
 
 impl Queryable for Store {
@@ -96,16 +102,18 @@ impl Queryable for Store {
         Ok(wanted.map(|(l, s)| Box::new(Stored(l.clone(), s.clone())) as Box<dyn StoredSeries>).collect())
     }
 
-    fn series(&self, _: &[Vec<Matcher>], _: TimeRange) -> Result<Vec<Labels>, SelectError> {
-        Ok(Vec::new())
+    fn series(&self, any_of: &[Vec<Matcher>], _: TimeRange) -> Result<Vec<Labels>, SelectError> {
+        Ok(self.matching(any_of).cloned().collect())
     }
 
-    fn label_names(&self, _: &[Vec<Matcher>], _: TimeRange) -> Result<Vec<String>, SelectError> {
-        Ok(Vec::new())
+    fn label_names(&self, any_of: &[Vec<Matcher>], _: TimeRange) -> Result<Vec<String>, SelectError> {
+        let names = self.matching(any_of).flat_map(|labels| labels.iter().map(|(name, _)| name.to_owned()));
+        Ok(names.collect::<BTreeSet<_>>().into_iter().collect())
     }
 
-    fn label_values(&self, _: &str, _: &[Vec<Matcher>], _: TimeRange) -> Result<Vec<String>, SelectError> {
-        Ok(Vec::new())
+    fn label_values(&self, name: &str, any_of: &[Vec<Matcher>], _: TimeRange) -> Result<Vec<String>, SelectError> {
+        let values = self.matching(any_of).filter_map(|labels| labels.get(name).map(str::to_owned));
+        Ok(values.collect::<BTreeSet<_>>().into_iter().collect())
     }
 
     fn metadata(&self) -> Vec<MetricMetadata> {
@@ -118,8 +126,9 @@ struct Fuzzed {
     store: Store,
 }
 
-thread_local!(static FUZZED: Fuzzed = {
-    let engine = Engine::new(EngineOptions {
+/// An engine whose limits are those of a small store.
+pub(super) fn engine() -> Engine {
+    Engine::new(EngineOptions {
         max_samples: 100_000,
         max_memory_bytes: 16 << 20,
         max_points: 100,
@@ -128,9 +137,10 @@ thread_local!(static FUZZED: Fuzzed = {
         helper_threads: 0,
         syntax: SyntaxOptions::EXPERIMENTAL,
         ..EngineOptions::default()
-    });
-    Fuzzed { engine, store: Store::new() }
-});
+    })
+}
+
+thread_local!(static FUZZED: Fuzzed = Fuzzed { engine: engine(), store: Store::new() });
 
 /// A query at an instant, over a range, and at the end of time.
 pub(super) fn evaluate(text: &[u8]) {

@@ -51,24 +51,32 @@ pub fn edge(metacluster: &str, cascade: SocketAddr) -> Result<String> {
     )
 }
 
-pub fn cascade(region: &str, centrals: [SocketAddr; 2]) -> Result<String> {
-    let (name, addresses) = (format!("region: {region}"), centrals.map(|a| a.to_string()));
+/// `own`: where the cascade listens.
+pub fn cascade(region: &str, own: SocketAddr, centrals: [SocketAddr; 2], routers: [SocketAddr; 2]) -> Result<String> {
+    let (name, own) = (format!("region: {region}"), own.to_string());
+    let (addresses, routers) = (centrals.map(|a| a.to_string()), routers.map(|a| a.to_string()));
     rewrite(
         "cascade.yml",
         CASCADE,
         &[
+            SCRAPES,
             EVALUATIONS,
             ("region: cn-hangzhou", &name),
+            ("cascade.example:9091", &own),
+            ("alerts-1.example:9093", &routers[0]),
+            ("alerts-2.example:9093", &routers[1]),
             ("central-1.example:9090", &addresses[0]),
             ("central-2.example:9090", &addresses[1]),
         ],
     )
 }
 
-pub fn central(routers: [SocketAddr; 2]) -> Result<String> {
-    let addresses = routers.map(|a| a.to_string());
+pub fn central(centrals: [SocketAddr; 2], routers: [SocketAddr; 2]) -> Result<String> {
+    let (centrals, addresses) = (centrals.map(|a| a.to_string()), routers.map(|a| a.to_string()));
     let changes = [
         EVALUATIONS,
+        ("central-1.example:9090", centrals[0].as_str()),
+        ("central-2.example:9090", centrals[1].as_str()),
         ("alerts-1.example:9093", addresses[0].as_str()),
         ("alerts-2.example:9093", addresses[1].as_str()),
     ];
@@ -116,6 +124,10 @@ mod tests {
         [1, 2].map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
     }
 
+    fn cascade_of(region: &str) -> Result<String> {
+        cascade(region, addresses()[0], addresses(), addresses())
+    }
+
     fn write(folder: &Path, name: &str, text: &str) {
         let path = folder.join(name);
         std::fs::create_dir_all(path.parent().expect("a file has a folder")).expect("creates");
@@ -127,8 +139,8 @@ mod tests {
         let engine = Engine::new(EngineOptions::default());
         let cases = [
             ("edge.yml", edge("cell-06", addresses()[0]), EDGE_RULES.to_owned(), (1, 1)),
-            ("cascade.yml", cascade("eu", addresses()), CASCADE_RULES.to_owned(), (0, 2)),
-            ("central.yml", central(addresses()), central_rules().expect("rewrites"), (0, 0)),
+            ("cascade.yml", cascade_of("eu"), CASCADE_RULES.to_owned(), (1, 2)),
+            ("central.yml", central(addresses(), addresses()), central_rules().expect("rewrites"), (1, 0)),
         ];
         for (name, text, rules, (jobs, destinations)) in cases {
             let (folder, text) = (tempfile::tempdir().expect("a folder"), text.expect("rewrites"));
@@ -145,7 +157,7 @@ mod tests {
     #[test]
     fn names_reach_their_labels() {
         assert!(edge("cell-06", addresses()[0]).expect("rewrites").contains("    metacluster: cell-06\n"));
-        assert!(cascade("eu", addresses()).expect("rewrites").contains("    region: eu\n"));
+        assert!(cascade_of("eu").expect("rewrites").contains("    region: eu\n"));
         let rules = central_rules().expect("rewrites");
         assert!(rules.contains("for: 5s") && rules.matches("for: 30s").count() == 1);
     }

@@ -128,13 +128,15 @@ impl Plan {
             self.put(&edge.name, "rules/edge.yml", configs::EDGE_RULES)?;
             self.put(&edge.name, "targets/targets.json", &serde_json::to_string_pretty(&groups)?)?;
         }
+        let (centrals, routers) =
+            (self.centrals.each_ref().map(|c| c.address), self.routers.each_ref().map(|r| r.address));
         for cascade in &self.cascades {
-            let config = configs::cascade(&cascade.region, [self.centrals[0].address, self.centrals[1].address])?;
+            let config = configs::cascade(&cascade.region, cascade.address, centrals, routers)?;
             self.put(&cascade.name, "cascade.yml", &config)?;
             self.put(&cascade.name, "rules/cascade.yml", configs::CASCADE_RULES)?;
         }
         for central in &self.centrals {
-            let config = configs::central([self.routers[0].address, self.routers[1].address])?;
+            let config = configs::central(centrals, routers)?;
             self.put(&central.name, "central.yml", &config)?;
             self.put(&central.name, "rules/central.yml", &configs::central_rules()?)?;
         }

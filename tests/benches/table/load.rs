@@ -12,6 +12,8 @@ pub struct Shape {
     pub series: usize,
     pub steps: usize,
     pub clusters: usize,
+    /// The number of the first.
+    pub first_cluster: usize,
     pub batch: usize,
     pub connections: usize,
 }
@@ -75,9 +77,11 @@ struct Series {
 }
 
 impl Series {
-    fn new(i: usize, clusters: usize) -> Self {
+    fn new(i: usize, shape: Shape) -> Self {
+        let clusters = shape.clusters;
         let (family, job, kind) = FAMILIES[i % FAMILIES.len()];
-        let (cluster, k) = (i / FAMILIES.len() % clusters, i / FAMILIES.len() / clusters);
+        let cluster = shape.first_cluster + i / FAMILIES.len() % clusters;
+        let k = i / FAMILIES.len() / clusters;
         let mut pairs = vec![
             ("__name__", family.to_owned()),
             ("cluster", format!("c{cluster:05}")),
@@ -146,7 +150,7 @@ pub struct Part {
 impl Part {
     pub fn new(shape: Shape, connection: usize) -> Self {
         let own = (connection..shape.series).step_by(shape.connections);
-        Self { shape, series: own.map(|i| Series::new(i, shape.clusters)).collect(), encoder: Encoder::default() }
+        Self { shape, series: own.map(|i| Series::new(i, shape)).collect(), encoder: Encoder::default() }
     }
 
     /// How many requests a step takes.

@@ -6,14 +6,17 @@
 #![allow(clippy::expect_used, reason = "a benchmark that cannot go on should stop with the reason")]
 
 mod load;
+#[path = "../common/process.rs"]
+mod process;
 mod server;
 mod together;
 
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::Duration;
 
 use load::{STEP_MS, Shape};
 use server::{Server, servers};
-use together::{Latencies, together};
+use together::{Costs, Latency, together};
 
 /// How often each query is asked; the median counts.
 const REPEAT: usize = 5;
@@ -50,42 +53,44 @@ struct Measured {
     queries: Vec<(f64, usize)>,
     /// Bytes that the heaviest query took at its peak, over what the server had before.
     heaviest_bytes: f64,
-    /// Latencies of writing and asking, each alone and both together; of ours.
-    together: Option<(Latencies, Latencies)>,
+    /// What writing and asking cost, each alone and both together; of ours.
+    together: Option<(Costs, Costs)>,
 }
 
 async fn measure(mut server: Server, shape: Shape, start_ms: i64) -> Measured {
     let end = (start_ms + (shape.steps as i64 - 1) * STEP_MS) / 1000 + 10;
     server.start().await;
-    let before = server.cpu_seconds();
+    let before = server.process().cpu_seconds();
     let seconds = server.load(shape, start_ms).await;
     // What a server puts off still counts, and the peers show fresh samples only after a flush.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let cpu = server.cpu_seconds() - before;
-    let rss = server.peak_rss_bytes();
+    let cpu = server.process().cpu_seconds() - before;
+    let rss = server.process().peak_rss_bytes();
     let mut queries = Vec::new();
     let mut heaviest_bytes = 0.0;
     for query @ (_, expression, range) in QUERIES {
         let mut times = Vec::new();
         let mut found = 0;
-        let before = server.forget_peak();
+        let before = server.process().forget_peak();
         for _ in 0..REPEAT {
-            let asked = Instant::now();
-            found = server.ask(expression, end, range).await.expect("the server answers");
-            times.push(asked.elapsed().as_secs_f64() * 1000.0);
+            let answer = server.ask(expression, end, range).await.expect("the server answers");
+            found = answer.series;
+            times.push(answer.ms);
         }
         times.sort_by(f64::total_cmp);
         queries.push((times[REPEAT / 2], found));
         if query == HEAVIEST {
-            heaviest_bytes = server.peak_rss_bytes() - before;
+            heaviest_bytes = server.process().peak_rss_bytes() - before;
         }
     }
     let everything = "count by (__name__, cluster) ({__name__=~\".+\"})";
-    let all = server.ask(everything, end, 0).await.expect("the server answers");
+    let all = server.ask(everything, end, 0).await.expect("the server answers").series;
     let next_ms = start_ms + shape.steps as i64 * STEP_MS;
     let together = match server.name {
         "highwater" => {
-            Some(together(&server, shape, next_ms, &QUERIES.map(|(_, query, range)| (query, range))[..3]).await)
+            let queries = QUERIES.map(|(_, query, range)| (query, range));
+            let both = || together(&server, shape, next_ms, &queries[..3]);
+            Some(thread::scope(|scope| scope.spawn(both).join().expect("measures to the end")))
         }
         _ => None,
     };
@@ -152,17 +157,32 @@ fn print(shape: Shape, all: &[Measured]) {
     row("memory at the peak of the last, MiB on top", &|m| m.heaviest_bytes / 1048576.0, 1);
     println!("In brackets: the peer's figure divided by ours.");
     if let Some((alone, both)) = all[0].together {
-        let change = |before: f64, after: f64| {
-            format!("{before:.2} ms alone, {after:.2} ms together ({:+.0}%)", (after / before - 1.0) * 100.0)
-        };
-        println!("100,000 samples/s and 20 queries/s, ours: a write {},", change(alone.write, both.write));
-        println!("a query {}.", change(alone.query, both.query));
+        print_together(alone, both);
     }
+}
+
+fn print_together(alone: Costs, both: Costs) {
+    println!("100,000 samples/s and 20 queries/s, ours; ms alone and together:");
+    let row = |name: &str, before: Latency, after: Latency| {
+        let change =
+            |before: f64, after: f64| format!("{before:.2} -> {after:.2} ({:+.0}%)", (after / before - 1.0) * 100.0);
+        println!(
+            "  {name}: mean {}, p50 {}, p99 {}, {:.1}/s -> {:.1}/s",
+            change(before.mean, after.mean),
+            change(before.p50, after.p50),
+            change(before.p99, after.p99),
+            before.per_second,
+            after.per_second
+        );
+    };
+    row("write of 2,000 samples", alone.write, both.write);
+    row("query", alone.query, both.query);
+    println!("  server CPU s: {:.2} one after the other, {:.2} together", alone.cpu_seconds, both.cpu_seconds);
 }
 
 /// `--series N --steps N --clusters N --batch N --connections N`
 fn shape() -> Shape {
-    let mut shape = Shape { series: 100_000, steps: 240, clusters: 50, batch: 5_000, connections: 2 };
+    let mut shape = Shape { series: 100_000, steps: 240, clusters: 50, first_cluster: 0, batch: 5_000, connections: 2 };
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     for pair in arguments.chunks(2) {
         let number = pair.get(1).and_then(|v| v.parse().ok()).unwrap_or_else(|| panic!("{} needs a number", pair[0]));

@@ -305,8 +305,8 @@ impl Generator {
         format!("{}{}", self.pick(&names), self.modifiers())
     }
 
-    /// Which of equal values `topk` keeps is the business of its heap, and of a map's order where the values come from
-    /// anything but a selector: the first is kept where it keeps one, and the sum is the same where it keeps several.
+    /// Which of equal values `topk` keeps follows from how its heap moves them, which Prometheus 3 changed for more than
+    /// one (see `known.rs`), and from a map's order where the values come from anything but a selector. The sum is the same.
     fn best(&mut self, grouping: &str, need: Precision) -> String {
         let function = self.pick(&["topk", "bottomk"]);
         if self.random.one_in(3) {

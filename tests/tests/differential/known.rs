@@ -223,6 +223,13 @@ const CHANGED: &[Changed] = &[
         now: r#"{instance="a:9090"} 22"#,
     },
     Changed {
+        reason: "a better value takes the place of the worst at once, instead of entering after that has left",
+        query: "bottomk(3, errors_total)",
+        at: 7175,
+        before: r#"{__name__="errors_total", instance="b:9090", job="web"} 101047; {__name__="errors_total", instance="a:9090", job="web"} 101067; {__name__="errors_total", instance="b:9090", job="db"} 101071"#,
+        now: r#"{__name__="errors_total", instance="b:9090", job="web"} 101047; {__name__="errors_total", instance="a:9090", job="web"} 101067; {__name__="errors_total", instance="a:9090", job="db"} 101071"#,
+    },
+    Changed {
         reason: "matching is checked before a comparison filters",
         query: "up > on (instance) build_info",
         at: 600,

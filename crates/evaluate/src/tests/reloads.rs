@@ -10,11 +10,17 @@ struct World {
     supervisor: Supervisor,
     metrics: Metrics,
     memory: Arc<Memory>,
+    sources: Arc<sources::Sources>,
 }
 
 impl World {
     fn new() -> Self {
-        Self { supervisor: Supervisor::new(), metrics: Metrics::new("test").expect("is new"), memory: Arc::default() }
+        Self {
+            supervisor: Supervisor::new(),
+            metrics: Metrics::new("test").expect("is new"),
+            memory: Arc::default(),
+            sources: Arc::default(),
+        }
     }
 
     fn start(&self, notifier: Option<Notifier>, text: &str) -> RuleManager {
@@ -25,6 +31,8 @@ impl World {
             notifier,
             external: external(),
             gate: gate(2, &self.metrics),
+            sources: self.sources.clone(),
+            max_watermark_wait: Duration::from_secs(30),
         };
         RuleManager::start(&self.supervisor, &self.metrics, options, groups(text)).expect("starts")
     }
@@ -120,6 +128,8 @@ async fn turns_that_pass_while_it_waits_are_counted_as_missed() {
         notifier: None,
         external: external(),
         gate,
+        sources: world.sources.clone(),
+        max_watermark_wait: Duration::from_secs(30),
     };
     let text = "groups:\n- {name: g, interval: 20ms, rules: [{record: r, expr: '1'}]}\n";
     let manager = RuleManager::start(&world.supervisor, &world.metrics, options, groups(text)).expect("starts");

@@ -7,7 +7,9 @@ use prometheus_block::{CHUNK_SAMPLES, encode_xor};
 use remote_write::{ChunkFrames, ReadQuery, XorChunk};
 
 use super::selected::{Named, Source, is_left};
-use crate::stream::PIECE_BYTES;
+
+/// Frames are handed on when there are this many bytes of them.
+const ENOUGH_BYTES: usize = 64 << 10;
 
 /// What is left of an answer.
 pub(super) struct Chunks {
@@ -48,7 +50,7 @@ impl Chunks {
     /// The next frames, some 64 KiB of them unless a series is larger; less only at the end.
     pub(super) fn piece(&mut self, left: &AtomicBool) -> Result<Vec<u8>, SelectError> {
         let mut out = Vec::new();
-        while out.len() < PIECE_BYTES && !is_left(left) {
+        while out.len() < ENOUGH_BYTES && !is_left(left) {
             if let Some(series) = self.series.next() {
                 self.one(&series, &mut out)?;
             } else if let Some((number, query)) = self.queries.next() {

@@ -54,7 +54,7 @@ async fn the_document_names_every_route_and_no_other() {
             assert_eq!(is_served, is_described, "{method} {path}");
         }
     }
-    let operations: usize = endpoints().map(|endpoint| endpoint.methods.names().len()).sum();
+    let operations: usize = crate::endpoints::described().map(|endpoint| endpoint.methods.names().len()).sum();
     assert_eq!(described.len(), operations);
 }
 
@@ -62,6 +62,9 @@ async fn the_document_names_every_route_and_no_other() {
 async fn what_is_described_is_understood() {
     let app = app(options(sample_store()));
     for (path, method, parameters) in described().await {
+        if !endpoints().any(|endpoint| endpoint.path == path) {
+            continue;
+        }
         // Each parameter is refused, heard, or needs another one: never ignored where it cannot be right.
         for name in
             parameters.iter().filter(|name| ["start", "end", "time", "limit", "match[]"].contains(&name.as_str()))
@@ -87,7 +90,7 @@ async fn what_is_described_is_understood() {
 #[test]
 fn the_documentation_names_every_endpoint() {
     let text = include_str!("../../../../docs/http-api.md");
-    for endpoint in endpoints() {
+    for endpoint in crate::endpoints::described() {
         assert!(text.contains(&format!("`{}`", endpoint.path)), "docs/http-api.md lacks {}", endpoint.path);
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::sources::{Behind, SourceName, SourceStatus};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
@@ -18,8 +19,8 @@ use runtime::Metrics;
 use tower::ServiceExt;
 
 use crate::{
-    ActiveTarget, Alertmanagers, ApiOptions, Cardinality, CorsOrigins, DroppedTarget, HttpMetrics, RulesSource,
-    RuntimeStatus, StatusSource, StoreError, StoreSource, TargetHealth, TargetsSource, router,
+    ActiveTarget, Alertmanagers, ApiOptions, Cardinality, CorsOrigins, DroppedTarget, FleetSource, HttpMetrics,
+    RulesSource, RuntimeStatus, StatusSource, StoreError, StoreSource, TargetHealth, TargetsSource, router,
 };
 
 #[derive(Clone)]
@@ -128,6 +129,31 @@ pub(super) fn sample_store() -> Store {
     store.add(&[("__name__", "up"), ("job", "b"), ("instance", "h:2")], &zeros);
     store.add(&[("__name__", "requests_total"), ("job", "a"), ("a.b", "x<y")], &counter);
     store
+}
+
+/// Nobody sends, unless a test says so.
+#[derive(Default)]
+pub(super) struct Fleet {
+    pub(super) table: ::sources::Sources,
+    pub(super) now: TimestampMs,
+}
+
+impl FleetSource for Fleet {
+    fn sources(&self) -> Vec<SourceStatus> {
+        self.table.statuses(self.now)
+    }
+
+    fn watermark(&self) -> TimestampMs {
+        self.table.watermark(self.now)
+    }
+
+    fn incomplete(&self, end: TimestampMs) -> Vec<(Behind, Option<SourceName>)> {
+        self.table.incomplete(end, self.now)
+    }
+
+    fn forget(&self, source: &SourceName) -> Result<bool, StoreError> {
+        self.table.forget(source, self.now).map_err(|error| StoreError(error.to_string()))
+    }
 }
 
 pub(super) struct Sources;
@@ -329,6 +355,7 @@ pub(super) fn options_of(store: Store, size: GateOptions) -> ApiOptions {
         status: sources.clone(),
         targets: sources.clone(),
         rules: sources,
+        fleet: Arc::new(Fleet::default()),
     }
 }
 

@@ -7,6 +7,7 @@ mod description;
 mod exemplars;
 mod federation;
 mod fixture;
+mod fleet;
 mod hostile;
 mod remote_read;
 mod transport;

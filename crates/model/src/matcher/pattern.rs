@@ -39,11 +39,7 @@ impl Pattern {
     pub(super) fn new(pattern: &str) -> Result<Self, MatcherError> {
         // Translated and parsed alone: "a)(b" would become valid inside the group that anchors it.
         let translated = rust_regex(pattern)?;
-        let hir = ParserBuilder::new()
-            .dot_matches_new_line(true)
-            .build()
-            .parse(&translated)
-            .map_err(|error| refusal(pattern, &error.to_string()))?;
+        let hir = parse(&translated).map_err(|error| refusal(pattern, &error.to_string()))?;
         if let Some(plain) = plain(&hir, pattern.len()) {
             return Ok(plain);
         }
@@ -96,6 +92,18 @@ impl Pattern {
             Self::Regex { .. } => false,
         }
     }
+}
+
+/// About how much memory a regular expression of Go takes when it is compiled, in bytes; nothing where it cannot be. For
+/// expressions that are compiled as they are, whatever they say: [`super::Matcher::weight_bytes`] knows of those that need
+/// not be.
+pub fn regex_weight_bytes(pattern: &str) -> usize {
+    let hir = rust_regex(pattern).ok().and_then(|translated| parse(&translated).ok());
+    hir.map_or(0, |hir| weight_bytes(&hir))
+}
+
+fn parse(translated: &str) -> Result<Hir, Box<regex_syntax::Error>> {
+    ParserBuilder::new().dot_matches_new_line(true).build().parse(translated).map_err(Box::new)
 }
 
 fn refusal(pattern: &str, reason: &str) -> MatcherError {

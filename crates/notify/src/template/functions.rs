@@ -79,7 +79,9 @@ fn join(args: &[Value]) -> gotmpl::Result<Value> {
 }
 
 fn regex(pattern: &str) -> gotmpl::Result<Regex> {
-    Regex::new(pattern).map_err(|e| error(format!("not a regular expression: {pattern:?}: {e}")))
+    let refuse = |reason: String| error(format!("not a regular expression: {pattern:?}: {reason}"));
+    let translated = model::rust_regex(pattern).map_err(|e| refuse(e.reason))?;
+    Regex::new(&translated).map_err(|e| refuse(e.to_string()))
 }
 
 fn matches(args: &[Value]) -> gotmpl::Result<Value> {

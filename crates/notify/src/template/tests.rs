@@ -85,6 +85,7 @@ fn knows_the_functions() {
             "FIRINGäbSo It Isx",
         ),
         ("{{ join \"+\" (stringSlice \"a\" \"b\") }} {{ match \"^n[0-9]$\" \"n1\" }}", "a+b true"),
+        ("{{ reReplaceAll `\\Q(a\\E\\d` \"b\" \"x(a1\" }} {{ match `\\d` \"\u{663}\" }}", "xb false"),
         ("{{ reReplaceAll \"(.*)-(.*)\" \"$2:${1}\" \"a-b\" }}", "b:a"),
         (
             "{{ humanizeDuration 3725 }} {{ humanizeDuration \"0.5\" }} {{ humanizeDuration \"90s\" }}",

@@ -8,6 +8,9 @@ use crate::ops::AggregateOp;
 use crate::quote::quote;
 use crate::token::{Keyword, Kind};
 
+/// Which argument of `label_replace` is a regular expression.
+const LABEL_REPLACE_REGEX: usize = 4;
+
 impl Parser<'_> {
     /// A call; a name and a parenthesis come next.
     pub(super) fn call(&mut self) -> Result<Parsed, Fault> {
@@ -25,6 +28,10 @@ impl Parser<'_> {
         }
         let mut span = name.span;
         span.end = self.last_end();
+        let pattern = args.get(LABEL_REPLACE_REGEX).map(Expr::unparenthesized);
+        if let ("label_replace", Some(Expr::String(pattern))) = (function.name, pattern) {
+            self.weigh_regex(model::regex_weight_bytes(&pattern.value), pattern.span)?;
+        }
         self.above(depth, Expr::Call(Call { function, args, span }))
     }
 

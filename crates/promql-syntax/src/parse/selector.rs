@@ -5,7 +5,7 @@ use model::{METRIC_NAME, MatchOp, Matcher};
 use super::Parser;
 use crate::MAX_REGEX_BYTES;
 use crate::ast::{Stretch, VectorSelector};
-use crate::error::Fault;
+use crate::error::{Fault, Span};
 use crate::ops::BinaryOp;
 use crate::token::{Kind, Token};
 
@@ -68,14 +68,17 @@ impl Parser<'_> {
         let span = first.span.to(value.span);
         let matcher = Matcher::new(op, name, text)
             .map_err(|error| Fault::new(span, format!("error parsing regexp: {}", error.reason)))?;
-        self.regex_bytes = self.regex_bytes.saturating_add(matcher.weight_bytes());
-        if self.regex_bytes > MAX_REGEX_BYTES {
-            let limit = model::format_bytes(MAX_REGEX_BYTES as u64);
-            return Err(Fault::new(
-                span,
-                format!("the query's regular expressions together would take more than {limit}"),
-            ));
-        }
+        self.weigh_regex(matcher.weight_bytes(), span)?;
         Ok(matcher)
+    }
+
+    /// Adds what a regular expression takes to what the query's others do.
+    pub(super) fn weigh_regex(&mut self, bytes: usize, span: Span) -> Result<(), Fault> {
+        self.regex_bytes = self.regex_bytes.saturating_add(bytes);
+        if self.regex_bytes <= MAX_REGEX_BYTES {
+            return Ok(());
+        }
+        let limit = model::format_bytes(MAX_REGEX_BYTES as u64);
+        Err(Fault::new(span, format!("the query's regular expressions together would take more than {limit}")))
     }
 }

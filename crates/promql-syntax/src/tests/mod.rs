@@ -198,6 +198,11 @@ fn heavy_regular_expressions_are_refused() {
     let query = format!("{{{}}}", r#"a=~"\\pL{30}","#.repeat(4000));
     let error = parse(&query, Options::default()).expect_err("takes gigabytes");
     assert_eq!(error.message, "the query's regular expressions together would take more than 32MB");
+    let replace = |pattern: &str| format!(r#"label_replace(up, "a", "$1", "b", ({pattern}))"#);
+    let query = vec![replace(r#""\\pL{30}""#); 400].join(" or ");
+    let error = parse(&query, Options::default()).expect_err("takes hundreds of megabytes");
+    assert_eq!(error.message, "the query's regular expressions together would take more than 32MB");
+    assert!(parse(&replace(r#""(.*):\\d+""#), Options::default()).is_ok());
     let query = format!("{{{}}}", r#"a=~"(?i)some-(host|name)-[a-z]+.*","#.repeat(1000));
     assert!(parse(&query, Options::default()).is_ok());
 }

@@ -106,6 +106,7 @@ const OPERATORS: &[&str] = &[
     "* on (a) group_left ()",
     "/ ignoring (le) group_right (le)",
 ];
+/// Not `sort`: it acts on instants only, and which elements `limitk` keeps depends on the order.
 const AROUND: &[&str] = &[
     "sum(",
     "sum by (a) (",
@@ -123,7 +124,6 @@ const AROUND: &[&str] = &[
     "abs(",
     "floor(",
     "-(",
-    "sort(",
     "timestamp(",
     "sgn(",
     "absent(",

@@ -114,7 +114,8 @@ impl ReadRequest {
 /// When the body is not one, or asks for too much.
 pub fn decode_read_request(body: &[u8], max_decoded_bytes: usize) -> Result<ReadRequest, ReadError> {
     let mut message = Vec::new();
-    let length = crate::decode::decompress(body, max_decoded_bytes, &mut message)?;
+    let refusal = DecodeError::TooLarge(max_decoded_bytes);
+    let length = crate::compression::snappy(body, max_decoded_bytes, refusal, &mut message)?;
     message.truncate(length);
     let (mut out, mut matchers) = (ReadRequest::default(), 0);
     let mut reader = Reader::new(&message);

@@ -189,7 +189,7 @@ fn what_cannot_be_answered_is_told() {
     for (body, says) in [
         (b"rubbish".to_vec(), "snappy"),
         (snap::raw::Encoder::new().compress_vec(&[0xff; 9]).expect("compresses"), "send a prometheus.ReadRequest"),
-        (packed(&many), "more than the 1000 allowed"),
+        (packed(&many), "more than the 1000 bytes allowed"),
     ] {
         let said = decode_read_request(&body, 1000).map(|_| ()).expect_err("is refused").to_string();
         assert!(said.contains(says), "{said}");

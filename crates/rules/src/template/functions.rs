@@ -122,7 +122,8 @@ fn number(args: &[Value]) -> Result<f64, TemplateError> {
 }
 
 fn regex(pattern: &str) -> Result<Regex, TemplateError> {
-    Regex::new(pattern).map_err(|_| exec(format!("{pattern:?} is not a regular expression")))
+    let translated = model::rust_regex(pattern).ok().and_then(|translated| Regex::new(&translated).ok());
+    translated.ok_or_else(|| exec(format!("{pattern:?} is not a regular expression")))
 }
 
 /// A map of strings.

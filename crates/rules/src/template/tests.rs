@@ -148,6 +148,7 @@ fn functions_for_numbers() {
 fn functions_for_strings() {
     let cases = [
         ("{{ title \"a-b c_d\" }} {{ toUpper \"a\" }} {{ \"A\" | toLower }}", "A-B C_d A a"),
+        (r#"{{ reReplaceAll "\\Q(a\\E\\d" "b" "x(a1" }}|{{ match "\\d" "\u0663" }}"#, "xb|false"),
         ("{{ match \"no.*\" $labels.job }} {{ reReplaceAll \"(n)o\" \"${1}a\" $labels.job }}", "true nade"),
         ("{{ stripPort $labels.instance }} {{ stripDomain $labels.instance }}", "node-1.example.org node-1:9100"),
         ("{{ stripPort \"[::1]:80\" }} {{ stripPort \"a\" }} {{ stripDomain \"10.0.0.1:80\" }}", "::1 a 10.0.0.1:80"),

@@ -9,7 +9,7 @@ use crate::ScrapeConfig;
 fn problems(yaml: &str) -> Vec<String> {
     let document = Document::parse("c.yml".as_ref(), yaml).expect("is YAML");
     let fields = document.root().mapping().expect("a mapping");
-    let _ = ScrapeConfig::decode_list(&fields, "scrape_configs", &Global::default());
+    let _ = ScrapeConfig::decode_all(&fields, &Global::default());
     fields.finish();
     document.finish().err().map(|p| p.0.iter().map(ToString::to_string).collect()).unwrap_or_default()
 }

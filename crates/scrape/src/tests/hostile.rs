@@ -150,6 +150,25 @@ async fn answers_that_look_odd_but_are_whole() {
 }
 
 #[tokio::test]
+async fn a_page_of_nothing_is_a_page() {
+    let zipped = {
+        let nothing = GzEncoder::new(Vec::new(), Compression::best()).finish().expect("compresses");
+        Behaviour::with_headers("Content-Encoding: gzip\r\nContent-Type: text/plain; version=0.0.4", &nothing)
+    };
+    for behaviour in [zipped, Behaviour::body("")] {
+        let target = FakeTarget::start(Behaviour::body(GOOD)).await;
+        let address = &target.address;
+        let yaml = format!("{{job_name: j, scrape_interval: 300ms, static_configs: [{{targets: ['{address}']}}]}}");
+        let server = Server::start(vec![scrape_config(&yaml)]);
+        server.store.wait_for_last("a", address, "1").await;
+        target.behave(behaviour);
+        server.store.wait_for_last("a", address, "stale").await;
+        assert_eq!(server.store.last("up", address).as_deref(), Some("1"));
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn the_request_says_what_prometheus_says() {
     let target = FakeTarget::start(Behaviour::body(GOOD)).await;
     let yaml = format!(

@@ -11,6 +11,8 @@ use runtime::{Metrics, Supervisor};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use sources::Inputs;
+
 use crate::{ScrapeConfig, ScrapeManager, ScrapeOptions, TargetStatus};
 
 /// Decodes one valid entry of `scrape_configs`.
@@ -193,7 +195,8 @@ impl Server {
     pub(crate) fn start(configs: Vec<ScrapeConfig>) -> Self {
         let (store, supervisor) = (Arc::new(Store::default()), Supervisor::new());
         let metrics = Metrics::new("test").expect("registers");
-        let options = ScrapeOptions { seed: 7, external_host: Some("edge.example".to_owned()) };
+        let options =
+            ScrapeOptions { seed: 7, external_host: Some("edge.example".to_owned()), inputs: Inputs::default() };
         let manager = ScrapeManager::start(configs, options, store.clone(), &metrics, &supervisor).expect("starts");
         Self { manager, store, metrics, supervisor }
     }

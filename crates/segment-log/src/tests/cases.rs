@@ -361,3 +361,23 @@ proptest! {
         prop_assert_eq!(damages, [Damage { segment: 1, offset: from as u64, bytes: (to - from) as u64, kind }]);
     }
 }
+
+#[test]
+fn one_segment_takes_records_or_says_that_it_does_not() {
+    let (disk, log) = small_log(1);
+    let first = log.segment();
+    let a = log.append_to(first, &mut record(b"one")).expect("appends");
+    let b = log.append_to(first, &mut record(&[7; 2000])).expect("appends beyond its length");
+    assert_eq!((a.offset + a.bytes, b.position), (b.offset, a.bytes + b.bytes));
+    let second = log.rotate().expect("rotates");
+    assert!(matches!(log.append_to(first, &mut record(b"late")), Err(LogError::Moved(number)) if number == first));
+    log.append_to(second, &mut record(b"two")).expect("appends");
+    let third = log.rotate().expect("rotates");
+    let reader = read(&disk, &on_disk(&disk)[0]).expect("opens");
+    assert_eq!((reader.record_at(a.offset), reader.record_at(b.offset)), (Some(&b"one"[..]), Some(&[7; 2000][..])));
+    assert_eq!((reader.record_at(a.offset + 1), reader.record_at(1 << 40)), (None, None));
+    // Segments go one by one, and never the newest.
+    log.remove(second).expect("removes");
+    log.remove(third).expect("is left alone");
+    assert_eq!(on_disk(&disk).iter().map(|s| s.number).collect::<Vec<_>>(), [first, third]);
+}
